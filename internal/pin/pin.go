@@ -1,0 +1,41 @@
+//go:build pin
+
+// Package pin keeps modules in go.mod while their first users are being written. It is removed before the first release.
+package pin
+
+import (
+	_ "github.com/coreos/go-systemd/v22/daemon"
+	_ "github.com/distribution/reference"
+	_ "github.com/fsnotify/fsnotify"
+	_ "github.com/google/cadvisor/lib/model"
+	_ "github.com/google/cadvisor/lib/machine"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/mattn/go-isatty"
+	_ "github.com/moby/sys/mountinfo"
+	_ "github.com/opencontainers/cgroups"
+	_ "github.com/opencontainers/cgroups/manager"
+	_ "github.com/prometheus/client_golang/prometheus"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/spf13/cobra"
+	_ "github.com/spf13/pflag"
+	_ "go.etcd.io/bbolt"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/sys/unix"
+	_ "golang.org/x/term"
+	_ "golang.org/x/time/rate"
+	_ "google.golang.org/grpc"
+	_ "k8s.io/api/core/v1"
+	_ "k8s.io/apimachinery/pkg/util/validation"
+	_ "k8s.io/client-go/kubernetes"
+	_ "k8s.io/client-go/tools/remotecommand"
+	_ "k8s.io/client-go/tools/record"
+	_ "k8s.io/component-helpers/resource"
+	_ "k8s.io/component-helpers/scheduling/corev1"
+	_ "k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
+	_ "k8s.io/cri-api/pkg/apis/runtime/v1"
+	_ "k8s.io/cri-streaming/pkg/streaming"
+	_ "k8s.io/kubelet/config/v1beta1"
+	_ "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
+	_ "k8s.io/mount-utils"
+	_ "sigs.k8s.io/yaml"
+)

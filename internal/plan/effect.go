@@ -1,0 +1,158 @@
+package plan
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/bosun-project/bosun/internal/pod"
+)
+
+// Kind is what an effect does.
+type Kind uint8
+
+// The kinds of effects. The comment names the fields of Effect that a kind uses.
+const (
+	Look            Kind = iota + 1 // inspect the pod in the runtime
+	MakePod                         // directories, log directory, cgroup
+	SetupVolume                     // Volume
+	EnsureImage                     // Container, Attempt
+	RunSandbox                      // Attempt
+	CreateContainer                 // Container, Attempt, SandboxID, Image
+	StartContainer                  // Container, Attempt, ID
+	PostStart                       // Container, ID
+	PreStop                         // Container, ID, Deadline
+	StopContainer                   // Container, ID, Deadline, Why
+	RemoveContainer                 // Container, ID, Attempt
+	StopSandbox                     // ID, Attempt
+	RemoveSandbox                   // ID, Attempt
+	TearVolumes                     // all volumes of the pod
+	UnmakePod                       // cgroup
+	ForgetPod                       // directories and logs of the pod
+)
+
+var kindNames = [...]string{
+	Look: "look", MakePod: "make pod", SetupVolume: "set up volume", EnsureImage: "ensure image", RunSandbox: "run sandbox",
+	CreateContainer: "create container", StartContainer: "start container", PostStart: "run postStart of", PreStop: "run preStop of",
+	StopContainer: "stop container", RemoveContainer: "remove container", StopSandbox: "stop sandbox", RemoveSandbox: "remove sandbox",
+	TearVolumes: "tear down volumes", UnmakePod: "remove cgroup", ForgetPod: "remove directories",
+}
+
+// String returns the kind as people read it.
+func (k Kind) String() string {
+	if int(k) < len(kindNames) && k > 0 {
+		return kindNames[k]
+	}
+	return "effect?"
+}
+
+// Effect is one thing that should be in flight. It is a plain value: two effects with the same Key are about the
+// same thing; if they are not Same, the newer replaces the older.
+type Effect struct {
+	Kind      Kind
+	Container string
+	Volume    string
+	Attempt   uint32
+	// ID is the runtime's ID of the container or sandbox the effect is about.
+	ID        string
+	SandboxID string
+	// Image is the ID of the image to create a container from.
+	Image string
+	// Deadline is when the effect must be over: hooks are cut, containers killed.
+	Deadline time.Time
+	// Why is told to people, such as "definition changed"; empty when the pod as a whole is stopped.
+	Why string
+}
+
+// Key identifies what the effect is about: "stop container app#3". At most one effect per key is in flight.
+func (e Effect) Key() string {
+	switch e.Kind {
+	case SetupVolume:
+		return e.Kind.String() + " " + e.Volume
+	case EnsureImage, CreateContainer, StartContainer, PostStart, PreStop, StopContainer, RemoveContainer:
+		return e.Kind.String() + " " + e.Container + "#" + strconv.FormatUint(uint64(e.Attempt), 10)
+	case RunSandbox, StopSandbox, RemoveSandbox:
+		return e.Kind.String() + " #" + strconv.FormatUint(uint64(e.Attempt), 10)
+	case Look, MakePod, TearVolumes, UnmakePod, ForgetPod:
+	}
+	return e.Kind.String()
+}
+
+// Subject is the key without the attempt: failures of it are counted together ("create container app").
+func (e Effect) Subject() string {
+	switch e.Kind {
+	case SetupVolume:
+		return e.Kind.String() + " " + e.Volume
+	case EnsureImage, CreateContainer, StartContainer, PostStart, PreStop, StopContainer, RemoveContainer:
+		return e.Kind.String() + " " + e.Container
+	case Look, MakePod, RunSandbox, StopSandbox, RemoveSandbox, TearVolumes, UnmakePod, ForgetPod:
+	}
+	return e.Kind.String()
+}
+
+// Same tells whether an effect in flight is still the one that is wanted.
+func (e Effect) Same(other Effect) bool {
+	return e.Deadline.Equal(other.Deadline) && e.withoutTime() == other.withoutTime()
+}
+
+func (e Effect) withoutTime() Effect {
+	e.Deadline = time.Time{}
+	e.Why = "" // words do not make another errand
+	return e
+}
+
+// InRuntime tells whether the effect changes what the runtime has.
+func (e Effect) InRuntime() bool {
+	switch e.Kind {
+	case RunSandbox, CreateContainer, StartContainer, StopContainer, RemoveContainer, StopSandbox, RemoveSandbox:
+		return true
+	case Look, MakePod, SetupVolume, EnsureImage, PostStart, PreStop, TearVolumes, UnmakePod, ForgetPod:
+	}
+	return false
+}
+
+// Class says how a failure should be answered.
+type Class string
+
+// The classes of failures.
+const (
+	// Again: try again with growing pauses.
+	Again Class = ""
+	// Soon: something passing, such as a runtime that is away or a network that is not ready; try again in a second.
+	Soon Class = "soon"
+	// Cancelled: the agent itself no longer wanted the effect; nothing is remembered.
+	Cancelled Class = "cancelled"
+)
+
+// Outcome is how an effect ended.
+type Outcome struct {
+	Effect Effect
+	Began  time.Time
+	Ended  time.Time
+	// Failed is nil when the effect succeeded.
+	Failed *Fault
+	// Report is what the effect learned of the runtime, nil if nothing.
+	Report *pod.Report
+	// Image is what EnsureImage resolved.
+	Image ResolvedImage
+	// Pulled tells how EnsureImage came by the image, for people.
+	Pulled *Pulled
+	// LogAttempts is what MakePod found in the log directory.
+	LogAttempts map[string]uint32
+}
+
+// Fault says what went wrong with an effect. Reason is a word of package reason, or empty; Message carries no secrets.
+type Fault struct {
+	Class   Class
+	Reason  string
+	Message string
+}
+
+// Pulled tells how an image came to the node.
+type Pulled struct {
+	Image string
+	// Present is true when it was there already and nothing was pulled.
+	Present bool
+	// Took is the pull alone, Waited with the time in the queue.
+	Took, Waited time.Duration
+	Bytes        int64
+}

@@ -1,0 +1,231 @@
+package plan
+
+import (
+	"maps"
+	"time"
+)
+
+// Stage is where a pod is in its life on this node. There is no way back from Stopping.
+//
+//	Waiting ──► Preparing ◄──► Initialising ──► Running
+//	   │            │               │              │
+//	   └────────────┴───────┬───────┴──────────────┘
+//	                        ▼
+//	                    Stopping ──► Cleaning ──► Done
+//
+// Preparing is entered again from Initialising or Running when the sandbox is lost.
+type Stage uint8
+
+// The stages.
+const (
+	Waiting Stage = iota
+	Preparing
+	Initialising
+	Running
+	Stopping
+	Cleaning
+	Done
+)
+
+var stageNames = [...]string{"Waiting", "Preparing", "Initialising", "Running", "Stopping", "Cleaning", "Done"}
+
+// String returns the stage as people read it.
+func (s Stage) String() string {
+	if int(s) < len(stageNames) {
+		return stageNames[s]
+	}
+	return "Stage?"
+}
+
+// Memory is what the agent knows of a pod beyond what the runtime can tell.
+type Memory struct {
+	Stage Stage
+	// Kept survives a crash: the worker writes it to the ledger before it acts on it.
+	Kept Kept
+	// Session holds while this process lives; all of it can be found out again.
+	Session Session
+}
+
+// Kept is the part of Memory that is in the ledger.
+type Kept struct {
+	// Admitted is when the pod passed admission; an admitted pod is never judged again.
+	Admitted time.Time `json:"admitted,omitzero"`
+	// Stop is the decision to end the pod, once there is one. It is never taken back.
+	Stop *Stop `json:"stop,omitempty"`
+	// Containers holds what is remembered by container name.
+	Containers map[string]ContainerMemory `json:"containers,omitempty"`
+	// Failures holds the effects that failed last time they were tried, by Effect.Subject.
+	Failures map[string]Failure `json:"failures,omitempty"`
+}
+
+// Cause tells why a pod is being stopped.
+type Cause string
+
+// The causes.
+const (
+	Removed   Cause = "removed"   // its source no longer names it
+	Deleted   Cause = "deleted"   // the API object carries a deletion timestamp
+	Completed Cause = "completed" // its containers ended and may not start again
+	Refused   Cause = "refused"   // admission said no
+	Overdue   Cause = "overdue"   // activeDeadlineSeconds
+	Ordered   Cause = "ordered"   // eviction, preemption, node shutdown
+	Orphaned  Cause = "orphaned"  // no source names it and none ever did in this agent's memory
+)
+
+// Stop is the decision to end a pod. Deadline is absolute: it holds across restarts of the agent, and may only come nearer.
+type Stop struct {
+	Cause    Cause         `json:"cause"`
+	Reason   string        `json:"reason,omitempty"`
+	Message  string        `json:"message,omitempty"`
+	At       time.Time     `json:"at"`
+	Grace    time.Duration `json:"grace"`
+	Deadline time.Time     `json:"deadline"`
+	// Ran tells that a container of the pod had been started when the stop was decided.
+	Ran bool `json:"ran,omitempty"`
+}
+
+// ContainerMemory is what is remembered of one container.
+type ContainerMemory struct {
+	// Backoff delays the next start after a crash.
+	Backoff Backoff `json:"backoff,omitzero"`
+	// PostStart and PreStop tell how far the hooks of one instance got.
+	PostStart Hook `json:"postStart,omitzero"`
+	PreStop   Hook `json:"preStop,omitzero"`
+	// Kill is the decision to end one instance while the pod goes on.
+	Kill Kill `json:"kill,omitzero"`
+	// Last is the newest ended instance whose record in the runtime was removed, so that status can go on showing it.
+	Last *Ended `json:"last,omitempty"`
+}
+
+// Backoff is the crash back-off of one container (behaviours 137-139).
+type Backoff struct {
+	// Delay is the pause that the next exit earns; zero before the first restart.
+	Delay time.Duration `json:"delay,omitempty"`
+	// Updated is when Delay last grew.
+	Updated time.Time `json:"updated,omitzero"`
+	// For is the ID of the ended instance that Until was worked out for.
+	For   string    `json:"for,omitempty"`
+	Until time.Time `json:"until,omitzero"`
+	// Of identifies the definition the history belongs to: another definition starts a new history.
+	Of string `json:"of,omitempty"`
+}
+
+// Hook is the progress of a lifecycle hook of one container instance.
+type Hook struct {
+	// ID is the instance; a hook of another instance counts as not begun.
+	ID      string    `json:"id,omitempty"`
+	Began   time.Time `json:"began,omitzero"`
+	Done    bool      `json:"done,omitempty"`
+	Failure string    `json:"failure,omitempty"`
+}
+
+// Kill is the decision to end one container instance.
+type Kill struct {
+	ID       string        `json:"id,omitempty"`
+	Why      string        `json:"why,omitempty"`
+	At       time.Time     `json:"at,omitzero"`
+	Grace    time.Duration `json:"grace,omitempty"`
+	Deadline time.Time     `json:"deadline,omitzero"`
+	// Restart makes the container start again whatever its restart policy (behaviour 89).
+	Restart bool `json:"restart,omitempty"`
+}
+
+// Ended is the end of a container instance whose record is gone from the runtime.
+type Ended struct {
+	ID         string    `json:"id"`
+	Attempt    uint32    `json:"attempt"`
+	ExitCode   int32     `json:"exitCode"`
+	Reason     string    `json:"reason,omitempty"`
+	Message    string    `json:"message,omitempty"`
+	StartedAt  time.Time `json:"startedAt,omitzero"`
+	FinishedAt time.Time `json:"finishedAt,omitzero"`
+}
+
+// Failure is what is known of an effect that failed last time.
+type Failure struct {
+	Count   int           `json:"count"`
+	Reason  string        `json:"reason,omitempty"`
+	Message string        `json:"message,omitempty"`
+	Class   Class         `json:"class,omitempty"`
+	Since   time.Time     `json:"since"`
+	At      time.Time     `json:"at"`
+	Delay   time.Duration `json:"delay"`
+	RetryAt time.Time     `json:"retryAt"`
+}
+
+// Session is what this process found out and can find out again.
+type Session struct {
+	// Made tells that directories and cgroup of the pod are there.
+	Made bool
+	// LogAttempts is the highest attempt found in the log directory, by container name (behaviour 61).
+	LogAttempts map[string]uint32
+	// Volumes names the volumes that are set up.
+	Volumes map[string]bool
+	// Images holds what the image of the next attempt of a container resolved to, by container name.
+	Images map[string]ResolvedImage
+	// Hooks holds the hooks this process began, as "PreStop <container ID>".
+	Hooks map[string]bool
+	// Stale is when something happened in the runtime whose result is not known: only an inspection that began
+	// later can be trusted.
+	Stale time.Time
+	// Torn tells that volumes, Unmade that cgroup, Forgotten that directories of the pod are gone.
+	Torn, Unmade, Forgotten bool
+}
+
+// ResolvedImage is an image that is present on the node for one attempt of a container.
+type ResolvedImage struct {
+	Attempt uint32
+	ID      string
+	// User is the numeric uid or the name the image wants to run as; empty if it names none.
+	User string
+}
+
+// Clone returns a copy whose maps may be changed.
+func (k Kept) Clone() Kept {
+	k.Containers = maps.Clone(k.Containers)
+	k.Failures = maps.Clone(k.Failures)
+	if k.Stop != nil {
+		s := *k.Stop
+		k.Stop = &s
+	}
+	return k
+}
+
+// Clone returns a copy whose maps may be changed.
+func (s Session) Clone() Session {
+	s.LogAttempts = maps.Clone(s.LogAttempts)
+	s.Volumes = maps.Clone(s.Volumes)
+	s.Images = maps.Clone(s.Images)
+	s.Hooks = maps.Clone(s.Hooks)
+	return s
+}
+
+// Clone returns a copy whose maps may be changed.
+func (m Memory) Clone() Memory {
+	m.Kept, m.Session = m.Kept.Clone(), m.Session.Clone()
+	return m
+}
+
+// Rebase makes memory that was read from the ledger safe against a clock that was set back meanwhile: no pause
+// and no deadline may be further away than it was when it was decided.
+func (k Kept) Rebase(now time.Time) Kept {
+	k = k.Clone()
+	nearer := func(t *time.Time, most time.Duration) {
+		if t.Sub(now) > most {
+			*t = now.Add(most)
+		}
+	}
+	if k.Stop != nil {
+		nearer(&k.Stop.Deadline, k.Stop.Grace)
+	}
+	for name, c := range k.Containers {
+		nearer(&c.Backoff.Until, c.Backoff.Delay)
+		nearer(&c.Kill.Deadline, c.Kill.Grace)
+		k.Containers[name] = c
+	}
+	for subject, f := range k.Failures {
+		nearer(&f.RetryAt, f.Delay)
+		k.Failures[subject] = f
+	}
+	return k
+}

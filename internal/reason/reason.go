@@ -1,0 +1,78 @@
+package reason
+
+// Reasons of a waiting container (behaviours 64, 65, 139).
+const (
+	ContainerCreating         = "ContainerCreating"
+	PodInitializing           = "PodInitializing"
+	CrashLoopBackOff          = "CrashLoopBackOff"
+	CreateContainerConfigErr  = "CreateContainerConfigError"
+	CreateContainerError      = "CreateContainerError"
+	RunContainerError         = "RunContainerError"
+	PostStartHookError        = "PostStartHookError"
+	ErrImagePull              = "ErrImagePull"
+	ImagePullBackOff          = "ImagePullBackOff"
+	ImageInspectError         = "ImageInspectError"
+	ErrImageNeverPull         = "ErrImageNeverPull"
+	InvalidImageName          = "InvalidImageName"
+	RegistryUnavailable       = "RegistryUnavailable"
+	SignatureValidationFailed = "SignatureValidationFailed"
+)
+
+// Reasons of a terminated container (behaviours 148, 277).
+const (
+	Completed              = "Completed"
+	Error                  = "Error"
+	OOMKilled              = "OOMKilled"
+	ContainerCannotRun     = "ContainerCannotRun"
+	ContainerStatusUnknown = "ContainerStatusUnknown"
+)
+
+// Reasons of a pod's status (behaviours B, 149, 253, 307).
+const (
+	DeadlineExceeded         = "DeadlineExceeded"
+	Evicted                  = "Evicted"
+	NodeShutdown             = "NodeShutdown"
+	Preempting               = "Preempting"
+	Terminated               = "Terminated"
+	UnexpectedAdmissionError = "UnexpectedAdmissionError"
+)
+
+// Reasons of pod conditions (behaviours 270-273).
+const (
+	ContainersNotReady       = "ContainersNotReady"
+	ContainersNotInitialized = "ContainersNotInitialized"
+	UnknownContainerStatuses = "UnknownContainerStatuses"
+	ReadinessGatesNotReady   = "ReadinessGatesNotReady"
+	PodCompleted             = "PodCompleted"
+	PodFailed                = "PodFailed"
+	PodSandboxNotReady       = "PodSandboxNotReady"
+	TerminationByKubelet     = "TerminationByKubelet"
+)
+
+// Reasons of events (behaviours 312-314).
+const (
+	Created                  = "Created"
+	Started                  = "Started"
+	Failed                   = "Failed"
+	Killing                  = "Killing"
+	BackOff                  = "BackOff"
+	Pulling                  = "Pulling"
+	Pulled                   = "Pulled"
+	InspectFailed            = "InspectFailed"
+	SandboxChanged           = "SandboxChanged"
+	FailedCreatePodSandBox   = "FailedCreatePodSandBox"
+	FailedPodSandboxStatus   = "FailedPodSandBoxStatus"
+	FailedCreatePodContainer = "FailedCreatePodContainer"
+	FailedKillPod            = "FailedKillPod"
+	FailedMount              = "FailedMount"
+	FailedPostStartHook      = "FailedPostStartHook"
+	FailedPreStopHook        = "FailedPreStopHook"
+	FailedSync               = "FailedSync"
+	FailedValidation         = "FailedValidation"
+	NetworkNotReady          = "NetworkNotReady"
+	ExceededGracePeriod      = "ExceededGracePeriod"
+	DNSConfigForming         = "DNSConfigForming"
+	MissingClusterDNS        = "MissingClusterDNS"
+	LifecycleHTTPFallback    = "LifecycleHTTPFallback"
+	Unhealthy                = "Unhealthy"
+)
