@@ -1,0 +1,56 @@
+# Bosun: `make` lists the targets.
+
+CACHE  := $(CURDIR)/.cache
+BIN    := $(CACHE)/bin
+IMAGES := $(CACHE)/images
+GO     ?= go
+# Histories a soak plays, and the seed it starts from (0: from the clock, printed).
+SOAK   ?= 10000
+SEED   ?= 0
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test check unit integration soak bench tools images deps clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/bosun
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w' -o bin/bosun ./cmd/bosun
+
+run: build tools images ## run the example pod: builds all it needs, brings up a container runtime, Ctrl-C ends it
+	bin/bosun up examples/nginx-log --images $(IMAGES) --runtime-dir $(BIN)
+
+test: check integration ## everything: check, then the integration tests on a real containerd
+
+check: staticcheck ## format, vet, staticcheck, both architectures, layout, unit tests with the race detector
+	@files=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); if [ -n "$$files" ]; then echo "not gofmt'ed:" $$files; exit 1; fi
+	$(GO) vet ./...
+	$(BIN)/staticcheck ./...
+	CGO_ENABLED=0 GOARCH=amd64 $(GO) build -o /dev/null ./...
+	CGO_ENABLED=0 GOARCH=arm64 $(GO) build -o /dev/null ./...
+	$(GO) test -race $$($(GO) list ./... | grep -v /tests/)
+
+integration: tools images
+	$(GO) test -timeout 20m ./tests/...
+
+soak: ## play random histories: SOAK=how many SEED=from which
+	$(GO) test ./internal/worker -run Histories -timeout 0 -soak $(SOAK) -seed $(SEED)
+
+bench: build tools images ## measure against bare CRI calls
+	$(GO) test ./tests/bench -run '^$$' -bench . -benchtime 1x -timeout 30m
+
+deps: ## install the Debian packages that are missing
+	@tools/deps.sh
+
+tools: deps ## build the pinned containerd, runc, CNI plugins, registry, staticcheck (once)
+	@tools/build.sh $(BIN)
+
+.PHONY: staticcheck
+staticcheck:
+	@tools/build.sh $(BIN) staticcheck
+
+images: deps ## build the nginx, busybox, pause and testbox images (once)
+	@tools/images.sh $(IMAGES)
+
+clean: ## remove what was built in this checkout (the machine-wide cache stays)
+	rm -rf bin $(CACHE)

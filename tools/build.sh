@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Builds the pinned tools, each once, and links their binaries into one directory.
+#
+#   tools/build.sh BINDIR [tool...]       all tools when none is named
+#
+# Each tool is a Go module tools/NAME whose `tool` lines name the programs. The binaries land in
+# $BOSUN_CACHE/tools/NAME-VERSION-GOVERSION-SUM/, which other checkouts on this machine use too; BINDIR holds links.
+# When all are there, this takes a few milliseconds: it asks neither go nor the network.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+cache=$("$here/cachedir.sh")
+bindir=$1
+shift
+
+# version NAME prints the version of the module that gives NAME its programs.
+version() {
+	local first
+	first=$(sed -nE 's/^(tool )?\t?([a-z0-9.-]+\.[a-z]+\/[^ ]+)$/\2/p' "$here/$1/go.mod" | head -n 1)
+	sed -nE 's/^\t?(require )?([^ ]+) (v[^ ]+).*/\2 \3/p' "$here/$1/go.mod" |
+		while read -r module v; do case $first/ in "$module"/*) echo "$v" ;; esac; done | head -n 1
+}
+
+# programs NAME prints the import paths of its programs.
+programs() { sed -nE 's/^(tool )?\t?([a-z0-9.-]+\.[a-z]+\/[^ ]+)$/\2/p' "$here/$1/go.mod"; }
+
+store() {
+	local sum
+	sum=$(cat "$here/$1/go.mod" "$here/build.sh" | sha256sum | cut -c1-8)
+	echo "$cache/tools/$1-$(version "$1")-$goversion-$sum"
+}
+
+# settings NAME sets cgo, tags and ldflags: what the tool's own build gives it, static where it can be.
+settings() {
+	cgo=0 tags= ldflags='-s -w'
+	case $1 in
+	containerd)
+		local package=github.com/containerd/containerd/v2
+		tags=osusergo,netgo,static_build
+		ldflags+=" -X $package/version.Version=$(version containerd)"
+		;;
+	runc) cgo=1 tags=seccomp ;;
+	cni) ldflags+=" -X github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion=$(version cni)" ;;
+	registry) ldflags+=" -X github.com/distribution/distribution/v3/version.version=$(version registry)" ;;
+	esac
+}
+
+build() {
+	local name=$1 dir tmp cgo tags ldflags
+	dir=$(store "$name")
+	mkdir -p "$cache/tools"
+	exec 9>"$cache/tools/.$name.lock"
+	flock 9 # another checkout may be building the same
+	if [ ! -d "$dir" ]; then
+		echo "building $name $(version "$name")" >&2
+		settings "$name"
+		tmp=$(mktemp -d "$dir.XXXXXX")
+		chmod 755 "$tmp"
+		# shellcheck disable=SC2046 # one word a program
+		if ! (cd "$here/$name" && GOWORK=off CGO_ENABLED=$cgo go build -trimpath -buildvcs=false -tags "$tags" -ldflags "$ldflags" -o "$tmp/" $(programs "$name")); then
+			rm -rf "$tmp"
+			echo "building $name failed" >&2
+			return 1
+		fi
+		mv -T "$tmp" "$dir"
+	fi
+	exec 9>&-
+}
+
+goversion=$(sed -n 1p "$(dirname "$(readlink -f "$(command -v go)")")/../VERSION")
+if [ "${1:-}" = --one ]; then # how this script runs itself, see below
+	build "$2"
+	exit
+fi
+[ $# -gt 0 ] || set -- $(cd "$here" && for mod in */go.mod; do grep -q '^tool' "$mod" && dirname "$mod"; done)
+
+missing=()
+for name; do
+	[ -d "$(store "$name")" ] || missing+=("$name")
+done
+# Two at a time: a link uses one core only.
+[ ${#missing[@]} -eq 0 ] || printf '%s\n' "${missing[@]}" | xargs -P 2 -I{} "$0" "$bindir" --one {}
+
+mkdir -p "$bindir"
+for name; do
+	for binary in "$(store "$name")"/*; do
+		[ "$(readlink "$bindir/${binary##*/}")" = "$binary" ] || ln -sfn "$binary" "$bindir/${binary##*/}"
+	done
+done
