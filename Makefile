@@ -50,7 +50,7 @@ staticcheck:
 	@tools/build.sh $(BIN) staticcheck
 
 images: deps ## build the nginx, busybox, pause and testbox images (once)
-	@tools/images.sh $(IMAGES)
+	@cd tools/mkimage && $(GO) run -trimpath -buildvcs=false . -cache "$$(../cachedir.sh)" -out $(IMAGES) $(CURDIR)/images
 
 clean: ## remove what was built in this checkout (the machine-wide cache stays)
 	rm -rf bin $(CACHE)
