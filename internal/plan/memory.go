@@ -93,8 +93,6 @@ type ContainerMemory struct {
 	PreStop   Hook `json:"preStop,omitzero"`
 	// Kill is the decision to end one instance while the pod goes on.
 	Kill Kill `json:"kill,omitzero"`
-	// Last is the newest ended instance whose record in the runtime was removed, so that status can go on showing it.
-	Last *Ended `json:"last,omitempty"`
 }
 
 // Backoff is the crash back-off of one container (behaviours 137-139).
@@ -130,17 +128,6 @@ type Kill struct {
 	Restart bool `json:"restart,omitempty"`
 }
 
-// Ended is the end of a container instance whose record is gone from the runtime.
-type Ended struct {
-	ID         string    `json:"id"`
-	Attempt    uint32    `json:"attempt"`
-	ExitCode   int32     `json:"exitCode"`
-	Reason     string    `json:"reason,omitempty"`
-	Message    string    `json:"message,omitempty"`
-	StartedAt  time.Time `json:"startedAt,omitzero"`
-	FinishedAt time.Time `json:"finishedAt,omitzero"`
-}
-
 // Failure is what is known of an effect that failed last time.
 type Failure struct {
 	Count   int           `json:"count"`
@@ -157,8 +144,9 @@ type Failure struct {
 type Session struct {
 	// Made tells that directories and cgroup of the pod are there.
 	Made bool
-	// LogAttempts is the highest attempt found in the log directory, by container name (behaviour 61).
-	LogAttempts map[string]uint32
+	// Attempts is the highest attempt known of a container, by name: from the log directory (behaviour 61), from the
+	// runtime, or begun by this process.
+	Attempts map[string]uint32
 	// Volumes names the volumes that are set up.
 	Volumes map[string]bool
 	// Images holds what the image of the next attempt of a container resolved to, by container name.
@@ -193,7 +181,7 @@ func (k Kept) Clone() Kept {
 
 // Clone returns a copy whose maps may be changed.
 func (s Session) Clone() Session {
-	s.LogAttempts = maps.Clone(s.LogAttempts)
+	s.Attempts = maps.Clone(s.Attempts)
 	s.Volumes = maps.Clone(s.Volumes)
 	s.Images = maps.Clone(s.Images)
 	s.Hooks = maps.Clone(s.Hooks)

@@ -1,0 +1,90 @@
+package plan
+
+import "github.com/bosun-project/bosun/internal/pod"
+
+// cleaning takes away what the pod used, in the order in which it may go: sandboxes, volumes, cgroup. A pod that has
+// ended but is still wanted then rests: its ended containers and logs stay to be looked at, until its source drops it
+// (behaviours 146, 260, 365).
+func (d *draft) cleaning() {
+	d.shorten()
+	for i := range d.obs.Containers {
+		if d.obs.Containers[i].Live() { // somebody started it again from outside
+			d.mem.Stage = Stopping
+			return
+		}
+	}
+	if d.stopSandboxes() || !d.tornDown() {
+		return
+	}
+	if d.in.Desired.Wanted || !d.in.Facts.SourcesReady {
+		d.rest()
+		return
+	}
+	if d.removeRecords() || !d.settledDown() {
+		return
+	}
+	if !d.mem.Session.Forgotten {
+		d.want(Effect{Kind: ForgetPod})
+		return
+	}
+	d.mem.Stage = Done
+}
+
+func (d *draft) stopSandboxes() bool {
+	found := false
+	for i := range d.obs.Sandboxes {
+		if s := &d.obs.Sandboxes[i]; s.Ready && !s.Gone {
+			found = true
+			d.wantOfRuntime(Effect{Kind: StopSandbox, ID: s.ID, Attempt: s.Attempt})
+		}
+	}
+	return found
+}
+
+func (d *draft) tornDown() bool {
+	switch s := d.mem.Session; {
+	case !s.Torn:
+		d.want(Effect{Kind: TearVolumes})
+	case !s.Unmade:
+		d.want(Effect{Kind: UnmakePod})
+	default:
+		return true
+	}
+	return false
+}
+
+// rest keeps one ended instance of each container and waits for the pod to be dropped.
+func (d *draft) rest() {
+	d.wait(Wait{For: "removal", Detail: "the pod has ended; its records and logs stay until its source drops it"})
+	kept := map[string]bool{}
+	for i := range d.obs.Containers {
+		c := &d.obs.Containers[i]
+		switch {
+		case c.State == pod.Created, c.State == pod.Exited && kept[c.Name]:
+			d.wantOfRuntime(Effect{Kind: RemoveContainer, Container: c.Name, ID: c.ID, Attempt: c.Attempt})
+		case c.State == pod.Exited:
+			kept[c.Name] = true
+		}
+	}
+}
+
+// removeRecords removes all containers and sandboxes from the runtime; it tells whether any are left.
+func (d *draft) removeRecords() bool {
+	left := false
+	for i := range d.obs.Containers {
+		if c := &d.obs.Containers[i]; c.State != pod.Gone {
+			left = true
+			d.wantOfRuntime(Effect{Kind: RemoveContainer, Container: c.Name, ID: c.ID, Attempt: c.Attempt})
+		}
+	}
+	if left {
+		return true
+	}
+	for i := range d.obs.Sandboxes {
+		if s := &d.obs.Sandboxes[i]; !s.Gone {
+			left = true
+			d.wantOfRuntime(Effect{Kind: RemoveSandbox, ID: s.ID, Attempt: s.Attempt})
+		}
+	}
+	return left
+}

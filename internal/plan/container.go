@@ -1,0 +1,230 @@
+package plan
+
+import (
+	"strconv"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/bosun-project/bosun/internal/names"
+	"github.com/bosun-project/bosun/internal/pod"
+)
+
+// progress is how far one container has come.
+type progress uint8
+
+const (
+	busy     progress = iota // something is in flight: containers after it wait
+	blocked                  // it failed and waits for its next try: others go on
+	settled                  // it runs and its postStart hook and startup probe have succeeded
+	finished                 // it ended and will not start again
+)
+
+// drive brings one container one step on. With mayStart false it only tends what is there already.
+//
+//	none ──► image ──► created ──► running ──► (postStart, startup probe) settled
+//	  ▲                               │ exit, or killed
+//	  └──── back-off ◄── exited ◄─────┘
+func (d *draft) drive(c *v1.Container, current *pod.Sandbox, mayStart bool) progress {
+	last := d.obs.Latest(c.Name)
+	if last != nil && last.Live() && last.SandboxID != current.ID {
+		d.kill(last, "Pod sandbox changed, it will be killed and re-created.", d.in.Desired.Grace(), true)
+		return busy
+	}
+	switch {
+	case last == nil || last.State == pod.Created && last.SandboxID != current.ID:
+		return d.create(c, current, mayStart)
+	case last.State == pod.Created:
+		return d.start(c, last, mayStart)
+	case last.State == pod.Exited && !d.restarts(c, last):
+		return finished
+	case last.State == pod.Exited:
+		if until, waits := d.backoff(c, last); waits {
+			d.wait(Wait{For: "back-off of " + c.Name, Detail: "restarting failed container", Until: until})
+			return blocked
+		}
+		return d.create(c, current, mayStart)
+	case last.State == pod.Unknown:
+		d.kill(last, "Container is in \"unknown\" state, try killing it before restart", d.in.Desired.Grace(), true)
+		return busy
+	}
+	return d.tend(c, last)
+}
+
+// create wants the image, then the container.
+func (d *draft) create(c *v1.Container, current *pod.Sandbox, mayStart bool) progress {
+	if !mayStart {
+		return busy
+	}
+	if !d.ready() {
+		d.wait(Wait{For: "volumes", Detail: "container " + c.Name + " starts once the volumes of the pod are set up"})
+		return busy
+	}
+	attempt := d.nextAttempt(c.Name)
+	if !d.image(c.Name, attempt) {
+		if d.mem.Kept.Failures[Effect{Kind: EnsureImage, Container: c.Name}.Subject()].Count > 0 {
+			return blocked
+		}
+		return busy
+	}
+	e := Effect{Kind: CreateContainer, Container: c.Name, Attempt: attempt, SandboxID: current.ID, Image: d.mem.Session.Images[c.Name].ID}
+	if !d.wantOfRuntime(e) {
+		return blocked
+	}
+	return busy
+}
+
+// start wants a created container started. Before, it is remembered that its postStart hook is owed: so a container
+// that another agent started never gets the hook from this one.
+func (d *draft) start(c *v1.Container, last *pod.Container, mayStart bool) progress {
+	if !mayStart {
+		return busy
+	}
+	if c.Lifecycle != nil && c.Lifecycle.PostStart != nil && d.mem.Kept.Containers[c.Name].PostStart.ID != last.ID {
+		d.remember(c.Name, func(m *ContainerMemory) { m.PostStart = Hook{ID: last.ID} })
+	}
+	if !d.wantOfRuntime(Effect{Kind: StartContainer, Container: c.Name, Attempt: last.Attempt, ID: last.ID}) {
+		return blocked
+	}
+	return busy
+}
+
+// tend looks after a running container.
+func (d *draft) tend(c *v1.Container, last *pod.Container) progress {
+	m := d.mem.Kept.Containers[c.Name]
+	health, probed := d.in.Facts.Health[last.ID]
+	switch {
+	case m.Kill.ID == last.ID:
+		d.carryOut(last, m.Kill)
+		return busy
+	case last.Hash != "" && last.Hash != names.HashContainer(c) && !d.plainInit(c):
+		d.kill(last, "Container "+c.Name+" definition changed, will be restarted", d.in.Desired.Grace(), true)
+		return busy
+	case health.Failed != "":
+		grace := d.in.Desired.Grace()
+		if health.Grace != nil {
+			grace = *health.Grace
+		}
+		d.kill(last, health.Failed, grace, false)
+		return busy
+	}
+	if m.PostStart.ID == last.ID {
+		if m.PostStart.Failure != "" {
+			d.kill(last, "FailedPostStartHook", d.in.Desired.Grace(), false)
+			return busy
+		}
+		if !m.PostStart.Done {
+			if m.PostStart.Began.IsZero() {
+				d.remember(c.Name, func(m *ContainerMemory) { m.PostStart.Began = d.in.Now })
+			}
+			d.wantOfRuntime(Effect{Kind: PostStart, Container: c.Name, ID: last.ID, Attempt: last.Attempt})
+			return busy
+		}
+	}
+	if c.StartupProbe != nil && d.in.Facts.Probing && !(probed && health.Started) {
+		d.wait(Wait{For: "startup probe of " + c.Name})
+		return busy
+	}
+	return settled
+}
+
+// plainInit tells whether c is a regular init container: a change of its image is ignored (behaviour 106).
+func (d *draft) plainInit(c *v1.Container) bool {
+	for i := range d.in.Desired.Pod.Spec.InitContainers {
+		if d.in.Desired.Pod.Spec.InitContainers[i].Name == c.Name {
+			return !pod.IsSidecar(c)
+		}
+	}
+	return false
+}
+
+// kill decides to end one instance, once, and wants that done. With restart it starts again whatever its policy.
+func (d *draft) kill(c *pod.Container, why string, grace Duration, restart bool) {
+	if d.mem.Kept.Containers[c.Name].Kill.ID != c.ID {
+		grace = max(grace, floor)
+		d.remember(c.Name, func(m *ContainerMemory) {
+			m.Kill = Kill{ID: c.ID, Why: why, At: d.in.Now, Grace: grace, Deadline: d.in.Now.Add(grace), Restart: restart}
+		})
+	}
+	d.carryOut(c, d.mem.Kept.Containers[c.Name].Kill)
+}
+
+// carryOut wants the preStop hook, then the end, of an instance that has to go.
+func (d *draft) carryOut(c *pod.Container, k Kill) {
+	if d.preStopping(c, k.Deadline) {
+		return
+	}
+	d.wantOfRuntime(Effect{Kind: StopContainer, Container: c.Name, ID: c.ID, Attempt: c.Attempt, Deadline: k.Deadline, Why: k.Why})
+}
+
+// preStopping tells whether the preStop hook of an instance is still to be waited for, and wants it if it has not run.
+// A hook runs once: one that a crash of the agent cut short is not begun again (pains, row 2).
+func (d *draft) preStopping(c *pod.Container, deadline Time) bool {
+	if c.State != pod.Running || !d.hasPreStop(c) || !d.in.Now.Before(deadline) {
+		return false
+	}
+	h := d.mem.Kept.Containers[c.Name].PreStop
+	switch {
+	case h.ID != c.ID:
+		d.remember(c.Name, func(m *ContainerMemory) { m.PreStop = Hook{ID: c.ID, Began: d.in.Now} })
+		d.began(PreStop, c.ID)
+	case h.Done || !d.hasBegun(PreStop, c.ID):
+		return false
+	}
+	d.wake(deadline)
+	d.wantOfRuntime(Effect{Kind: PreStop, Container: c.Name, ID: c.ID, Attempt: c.Attempt, Deadline: deadline})
+	return true
+}
+
+func (d *draft) hasPreStop(c *pod.Container) bool {
+	spec, _ := pod.FindContainer(d.in.Desired.Pod, c.Name)
+	return spec != nil && spec.Lifecycle != nil && spec.Lifecycle.PreStop != nil
+}
+
+// killedToRestart tells whether an instance was ended in order to be started again.
+func (d *draft) killedToRestart(c *pod.Container) bool {
+	k := d.mem.Kept.Containers[c.Name].Kill
+	return k.ID == c.ID && k.Restart
+}
+
+// restarts tells whether an ended container may start again (behaviours 89, 105, 109, 114, 140).
+func (d *draft) restarts(c *v1.Container, last *pod.Container) bool {
+	if d.killedToRestart(last) {
+		return true
+	}
+	policy := d.in.Desired.Pod.Spec.RestartPolicy
+	if c.RestartPolicy != nil {
+		policy = v1.RestartPolicy(*c.RestartPolicy)
+	}
+	for _, rule := range c.RestartPolicyRules {
+		if rule.Action == v1.ContainerRestartRuleActionRestart && ruleMatches(rule.ExitCodes, last.ExitCode) {
+			return true
+		}
+	}
+	switch policy {
+	case v1.RestartPolicyNever:
+		return false
+	case v1.RestartPolicyOnFailure:
+		return last.ExitCode != 0
+	case v1.RestartPolicyAlways:
+	}
+	if d.plainInit(c) { // Always means: until it has succeeded
+		return last.ExitCode != 0
+	}
+	return true
+}
+
+func ruleMatches(on *v1.ContainerRestartRuleOnExitCodes, code int32) bool {
+	if on == nil {
+		return false
+	}
+	in := false
+	for _, v := range on.Values {
+		in = in || v == code
+	}
+	return in == (on.Operator == v1.ContainerRestartRuleOnExitCodesOpIn)
+}
+
+// definition identifies what a crash history belongs to: another image or other resources start a new one (behaviour 138).
+func definition(c *v1.Container) string {
+	return names.HashContainer(c) + "/" + strconv.FormatUint(uint64(names.Fingerprint(c.Resources)), 16)
+}

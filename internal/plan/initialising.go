@@ -1,0 +1,75 @@
+package plan
+
+import "github.com/bosun-project/bosun/internal/pod"
+
+// initialising runs init containers one after the other; a sidecar counts as done once it has started
+// (behaviours 104-109).
+func (d *draft) initialising() {
+	d.wakeForDeadline()
+	if !d.fresh() {
+		return
+	}
+	current := d.sandbox()
+	if current == nil {
+		d.mem.Stage = Preparing
+		return
+	}
+	if d.initialisedIn(current.ID) {
+		d.mem.Stage = Running
+		return
+	}
+	d.prepare()
+	d.prefetch(current)
+	if d.initContainers(current) {
+		d.mem.Stage = Running
+	}
+	d.prune(current)
+}
+
+// initContainers drives the init containers and tells whether all are done.
+func (d *draft) initContainers(current *pod.Sandbox) bool {
+	containers := d.in.Desired.Pod.Spec.InitContainers
+	begun := 0 // init containers up to the last one that has an instance in this sandbox
+	for i := range containers {
+		if d.obs.LatestIn(current.ID, containers[i].Name) != nil {
+			begun = i + 1
+		}
+	}
+	done := true
+	for i := range containers {
+		c := &containers[i]
+		if pod.IsSidecar(c) {
+			at := d.drive(c, current, done || i < begun)
+			done = done && at == settled
+			continue
+		}
+		last := d.obs.LatestIn(current.ID, c.Name)
+		switch {
+		case last == nil && i+1 < begun: // its record was pruned: a later one has begun, so it had succeeded
+		case last != nil && last.State == pod.Exited && last.ExitCode == 0 && !d.killedToRestart(last):
+		default:
+			d.drive(c, current, done)
+			done = false
+		}
+	}
+	return done
+}
+
+// initialised tells whether regular containers have been started in the sandbox the pod lives in.
+func (d *draft) initialised() bool {
+	current := d.sandbox()
+	return current != nil && d.initialisedIn(current.ID)
+}
+
+func (d *draft) initialisedIn(sandboxID string) bool {
+	spec := &d.in.Desired.Pod.Spec
+	if len(spec.InitContainers) == 0 {
+		return true
+	}
+	for i := range spec.Containers {
+		if d.obs.LatestIn(sandboxID, spec.Containers[i].Name) != nil {
+			return true
+		}
+	}
+	return false
+}

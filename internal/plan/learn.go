@@ -1,0 +1,119 @@
+package plan
+
+import (
+	"time"
+)
+
+// Learn adds the outcome of an effect to memory. What the outcome tells of the runtime goes into Observed, not here.
+func Learn(m Memory, o Outcome) Memory {
+	m = m.Clone()
+	subject := o.Effect.Subject()
+	if o.Effect.InRuntime() && o.Failed != nil {
+		m.Session.Stale = o.Ended // whether it happened is not known: look
+	}
+	switch {
+	case o.Failed == nil:
+		delete(m.Kept.Failures, subject)
+		learnSuccess(&m, o)
+	case o.Failed.Class == Cancelled:
+	case o.Effect.Kind == PostStart, o.Effect.Kind == PreStop:
+		learnHook(&m, o, o.Failed.Message)
+	default:
+		if m.Kept.Failures == nil {
+			m.Kept.Failures = map[string]Failure{}
+		}
+		m.Kept.Failures[subject] = nextFailure(m.Kept.Failures[subject], o)
+	}
+	return m
+}
+
+func learnSuccess(m *Memory, o Outcome) {
+	s := &m.Session
+	switch e := o.Effect; e.Kind {
+	case MakePod:
+		s.Made = true
+		for name, attempt := range o.LogAttempts {
+			noteAttempt(s, name, attempt)
+		}
+	case SetupVolume:
+		if s.Volumes == nil {
+			s.Volumes = map[string]bool{}
+		}
+		s.Volumes[e.Volume] = true
+	case EnsureImage:
+		if s.Images == nil {
+			s.Images = map[string]ResolvedImage{}
+		}
+		image := o.Image
+		image.Attempt = e.Attempt
+		s.Images[e.Container] = image
+	case CreateContainer:
+		noteAttempt(s, e.Container, e.Attempt)
+		delete(s.Images, e.Container)
+	case PostStart, PreStop:
+		learnHook(m, o, "")
+	case TearVolumes:
+		s.Torn, s.Volumes = true, nil
+	case UnmakePod:
+		s.Unmade, s.Made = true, false
+	case ForgetPod:
+		s.Forgotten = true
+	case Look, RunSandbox, StartContainer, StopContainer, RemoveContainer, StopSandbox, RemoveSandbox:
+	}
+}
+
+func noteAttempt(s *Session, name string, attempt uint32) {
+	if s.Attempts == nil {
+		s.Attempts = map[string]uint32{}
+	}
+	if have, ok := s.Attempts[name]; !ok || attempt > have {
+		s.Attempts[name] = attempt
+	}
+}
+
+// learnHook remembers that a hook is over; a hook that failed is over, too (behaviours 132, 134).
+func learnHook(m *Memory, o Outcome, failure string) {
+	c, ok := m.Kept.Containers[o.Effect.Container]
+	if !ok {
+		return
+	}
+	h := &c.PreStop
+	if o.Effect.Kind == PostStart {
+		h = &c.PostStart
+	}
+	if h.ID != o.Effect.ID {
+		return
+	}
+	h.Done, h.Failure = true, failure
+	m.Kept.Containers[o.Effect.Container] = c
+}
+
+// series is how the pauses of a kind of effect grow.
+type series struct{ first, most time.Duration }
+
+func seriesOf(k Kind) series {
+	switch k {
+	case EnsureImage: // behaviour 156
+		return series{10 * time.Second, 5 * time.Minute}
+	case SetupVolume, TearVolumes: // behaviour 172
+		return series{500 * time.Millisecond, 2*time.Minute + 2*time.Second}
+	case Look, MakePod, RunSandbox, CreateContainer, StartContainer, PostStart, PreStop, StopContainer, RemoveContainer,
+		StopSandbox, RemoveSandbox, UnmakePod, ForgetPod: // upstream pauses 10 s at once (behaviour 19)
+	}
+	return series{time.Second, 10 * time.Second}
+}
+
+func nextFailure(f Failure, o Outcome) Failure {
+	s := seriesOf(o.Effect.Kind)
+	delay := min(max(2*f.Delay, s.first), s.most)
+	if o.Failed.Class == Soon {
+		delay = time.Second
+	}
+	if f.Count == 0 {
+		f.Since = o.Ended
+	}
+	return Failure{
+		Count: f.Count + 1, Reason: o.Failed.Reason, Message: o.Failed.Message, Class: o.Failed.Class,
+		Since: f.Since, At: o.Ended, Delay: delay, RetryAt: o.Ended.Add(delay),
+	}
+}

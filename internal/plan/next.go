@@ -1,0 +1,122 @@
+package plan
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bosun-project/bosun/internal/pod"
+)
+
+// Input is everything a plan may depend on.
+type Input struct {
+	Desired  *pod.Desired
+	Memory   Memory
+	Observed pod.Observed
+	// InFlight holds the effects that have not returned yet, cancelled ones included.
+	InFlight []Effect
+	Facts    Facts
+	Now      time.Time
+}
+
+// Facts is what the node as a whole tells a pod.
+type Facts struct {
+	// SourcesReady is true once every source has spoken: before, nothing may be deleted (behaviour 6).
+	SourcesReady bool
+	// RuntimeUp is whether the runtime answers; RuntimeMessage says why not.
+	RuntimeUp      bool
+	RuntimeMessage string
+	// NetworkReady is whether pods that want a network of their own can have one.
+	NetworkReady   bool
+	NetworkMessage string
+	// Rival is another pod of the same full name that has not ended yet; empty if there is none (behaviour 16).
+	Rival types.UID
+	// Verdict is what admission says.
+	Verdict Verdict
+	// Order makes the pod stop for the node's sake; nil if nothing does.
+	Order *Order
+	// Health is what the probes say, by container ID. A container with probes and no entry has not been probed yet.
+	Health map[string]Health
+	// Probing is true while the agent probes; otherwise containers count as started and healthy when they run.
+	Probing bool
+	// CrashCap is the longest crash back-off; zero means 5 minutes.
+	CrashCap time.Duration
+}
+
+// Verdict is the answer of admission (behaviours 29-45).
+type Verdict struct {
+	Judged bool
+	Admit  bool
+	// Reason and Message say why a pod is refused, or what it has to wait for while it is not judged.
+	Reason, Message string
+}
+
+// Order is a stop for the node's sake: eviction, preemption, shutdown.
+type Order struct {
+	Reason, Message string
+	Grace           time.Duration
+}
+
+// Health is what the probes say of one container instance.
+type Health struct {
+	// Started is whether the startup probe has succeeded, or there is none.
+	Started bool
+	Ready   bool
+	// Failed is set when the liveness or startup probe has failed for good: the container must be killed.
+	Failed string
+	// Grace overrides the pod's grace for that kill; nil if it does not.
+	Grace *time.Duration
+}
+
+// Plan is the answer: what should be in flight, what to remember first, what the pod waits for, when to look again.
+type Plan struct {
+	Memory  Memory
+	Effects []Effect
+	// WakeAt is when time alone changes the answer; zero for never.
+	WakeAt time.Time
+	Waits  []Wait
+}
+
+// Wait is something the pod waits for, in words a user can act on.
+type Wait struct {
+	// For names it in a word or two: "image of app", "network".
+	For    string
+	Detail string
+	// Until is when it ends by itself; zero if that is not known.
+	Until time.Time
+}
+
+// Next is the one decision of a pod's life. The same input gives the same plan.
+func Next(in Input) Plan {
+	d := &draft{in: in, mem: in.Memory.Clone(), obs: in.Observed}
+	for range int(Done) + 2 { // each pass but the last moves to another stage; Preparing can be entered twice
+		before := d.mem.Stage
+		d.effects, d.waits, d.wakeAt = nil, nil, time.Time{}
+		d.pass()
+		if d.mem.Stage == before {
+			break
+		}
+	}
+	return Plan{Memory: d.mem, Effects: d.effects, WakeAt: d.wakeAt, Waits: d.waits}
+}
+
+func (d *draft) pass() {
+	if d.mem.Stage < Stopping && d.mustStop() {
+		d.mem.Stage = Stopping
+	}
+	switch d.mem.Stage {
+	case Waiting:
+		d.waiting()
+	case Preparing:
+		d.preparing()
+	case Initialising:
+		d.initialising()
+	case Running:
+		d.running()
+	case Stopping:
+		d.stopping()
+	case Cleaning:
+		d.cleaning()
+	case Done:
+	}
+}

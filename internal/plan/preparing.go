@@ -1,0 +1,149 @@
+package plan
+
+import (
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/bosun-project/bosun/internal/pod"
+)
+
+// preparing makes everything that containers need, side by side: directories and cgroup first, then volumes, images
+// and the sandbox at once.
+func (d *draft) preparing() {
+	d.wakeForDeadline()
+	if !d.fresh() {
+		return
+	}
+	current := d.sandbox()
+	if current != nil && (d.ready() || d.anyIn(current.ID)) {
+		d.mem.Stage = Initialising
+		return
+	}
+	d.prepare()
+	if current == nil {
+		d.newSandbox()
+	}
+	d.prefetch(current)
+}
+
+// prepare wants directories, cgroup and volumes; all of it may be done again without harm.
+func (d *draft) prepare() {
+	if !d.mem.Session.Made {
+		d.want(Effect{Kind: MakePod})
+		return
+	}
+	for i := range d.in.Desired.Pod.Spec.Volumes {
+		if name := d.in.Desired.Pod.Spec.Volumes[i].Name; !d.mem.Session.Volumes[name] {
+			d.want(Effect{Kind: SetupVolume, Volume: name})
+		}
+	}
+}
+
+// ready tells whether directories, cgroup and volumes are there.
+func (d *draft) ready() bool {
+	if !d.mem.Session.Made {
+		return false
+	}
+	for i := range d.in.Desired.Pod.Spec.Volumes {
+		if !d.mem.Session.Volumes[d.in.Desired.Pod.Spec.Volumes[i].Name] {
+			return false
+		}
+	}
+	return true
+}
+
+// anyIn tells whether a container was started in a sandbox.
+func (d *draft) anyIn(sandboxID string) bool {
+	for i := range d.obs.Containers {
+		if c := &d.obs.Containers[i]; c.SandboxID == sandboxID && c.State >= pod.Running && c.State != pod.Gone {
+			return true
+		}
+	}
+	return false
+}
+
+// newSandbox replaces what is there of sandboxes by a new one: first everything that lives in an old one ends
+// (behaviours 47, 54).
+func (d *draft) newSandbox() {
+	if d.endOldSandboxes() || d.busyMakingOther(RunSandbox) || !d.mem.Session.Made {
+		return
+	}
+	if !d.in.Desired.Pod.Spec.HostNetwork && !d.in.Facts.NetworkReady {
+		d.wait(Wait{For: "network", Detail: "network is not ready: " + d.in.Facts.NetworkMessage})
+		return
+	}
+	attempt := uint32(0)
+	for i := range d.obs.Sandboxes {
+		attempt = max(attempt, d.obs.Sandboxes[i].Attempt+1)
+	}
+	d.wantOfRuntime(Effect{Kind: RunSandbox, Attempt: attempt})
+}
+
+// endOldSandboxes ends containers and sandboxes that must not be there beside a new sandbox; it tells whether there are any.
+func (d *draft) endOldSandboxes() bool {
+	found := false
+	for i := range d.obs.Containers {
+		if c := &d.obs.Containers[i]; c.Live() {
+			d.kill(c, "Pod sandbox changed, it will be killed and re-created.", d.in.Desired.Grace(), true)
+			found = true
+		}
+	}
+	for i := range d.obs.Sandboxes {
+		if s := &d.obs.Sandboxes[i]; s.Ready && !s.Gone {
+			if !found {
+				d.wantOfRuntime(Effect{Kind: StopSandbox, ID: s.ID, Attempt: s.Attempt})
+			}
+			found = true
+		}
+	}
+	return found
+}
+
+// busyMakingOther is busyMaking without one kind.
+func (d *draft) busyMakingOther(but Kind) bool {
+	for _, e := range d.in.InFlight {
+		if e.Kind != but && (e.Kind == RunSandbox || e.Kind == CreateContainer || e.Kind == StartContainer) {
+			return true
+		}
+	}
+	return false
+}
+
+// prefetch wants the images of all containers that are still to be started, so that they come while the sandbox
+// is made and while init containers run.
+func (d *draft) prefetch(current *pod.Sandbox) {
+	if !d.mem.Session.Made {
+		return
+	}
+	spec := &d.in.Desired.Pod.Spec
+	if current == nil || !d.initialisedIn(current.ID) {
+		for i := range spec.InitContainers {
+			d.prefetchOne(current, &spec.InitContainers[i])
+		}
+	}
+	for i := range spec.Containers {
+		d.prefetchOne(current, &spec.Containers[i])
+	}
+}
+
+func (d *draft) prefetchOne(current *pod.Sandbox, c *v1.Container) {
+	last := d.obs.Latest(c.Name)
+	if last != nil && (current != nil && last.SandboxID == current.ID || last.State == pod.Exited && !d.restarts(c, last)) {
+		return
+	}
+	d.image(c.Name, d.nextAttempt(c.Name))
+}
+
+// image wants the image of a container's next instance; it tells whether it is there.
+func (d *draft) image(name string, attempt uint32) bool {
+	if got, ok := d.mem.Session.Images[name]; ok && got.Attempt == attempt {
+		return true
+	}
+	e := Effect{Kind: EnsureImage, Container: name, Attempt: attempt}
+	for _, have := range d.effects {
+		if have.Key() == e.Key() {
+			return false
+		}
+	}
+	d.wantOfRuntime(e)
+	return false
+}

@@ -1,0 +1,130 @@
+package plan
+
+import (
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/reason"
+)
+
+// mustStop decides whether the pod has to end, and if so remembers why and until when.
+func (d *draft) mustStop() bool {
+	if d.mem.Kept.Stop != nil { // decided in an earlier life of the agent
+		return true
+	}
+	des, facts := d.in.Desired, d.in.Facts
+	switch {
+	case des.Deletion != nil:
+		d.stop(Deleted, "", "", des.Deletion.Grace)
+	case !des.Wanted && facts.SourcesReady && des.Source == pod.FromRuntime:
+		d.stop(Orphaned, "", "", des.Grace())
+	case !des.Wanted && facts.SourcesReady:
+		d.stop(Removed, "", "", des.Grace())
+	case facts.Order != nil:
+		d.stop(Ordered, facts.Order.Reason, facts.Order.Message, facts.Order.Grace)
+	case d.mem.Kept.Admitted.IsZero() && facts.Verdict.Judged && !facts.Verdict.Admit:
+		d.stop(Refused, facts.Verdict.Reason, "Pod was rejected: "+facts.Verdict.Message, 0)
+	case d.overdue():
+		d.stop(Overdue, reason.DeadlineExceeded, "Pod was active on the node longer than the specified deadline", des.Grace())
+	case d.completed():
+		d.stop(Completed, "", "", des.Grace())
+	default:
+		return false
+	}
+	return true
+}
+
+// stop remembers the decision. The grace has a floor of a second (behaviour 143).
+func (d *draft) stop(cause Cause, why, message string, grace time.Duration) {
+	grace = max(grace, time.Second)
+	ran := false
+	for i := range d.obs.Containers {
+		ran = ran || d.obs.Containers[i].State >= pod.Running
+	}
+	d.mem.Kept.Stop = &Stop{
+		Cause: cause, Reason: why, Message: message,
+		At: d.in.Now, Grace: grace, Deadline: d.in.Now.Add(grace), Ran: ran,
+	}
+}
+
+// shorten brings the deadline nearer when the order to stop was tightened; it is never put off (behaviour 143).
+func (d *draft) shorten() {
+	s := d.mem.Kept.Stop
+	nearer := func(grace time.Duration) {
+		grace = max(grace, time.Second)
+		if grace >= s.Grace {
+			return
+		}
+		s.Grace = grace
+		if at := d.in.Now.Add(grace); at.Before(s.Deadline) {
+			s.Deadline = at
+		}
+	}
+	if del := d.in.Desired.Deletion; del != nil {
+		nearer(del.Grace)
+	}
+	if o := d.in.Facts.Order; o != nil {
+		nearer(o.Grace)
+	}
+}
+
+// overdue holds spec.activeDeadlineSeconds (behaviour 149).
+func (d *draft) overdue() bool {
+	secs := d.in.Desired.Pod.Spec.ActiveDeadlineSeconds
+	if secs == nil || d.mem.Kept.Admitted.IsZero() {
+		return false
+	}
+	at := d.mem.Kept.Admitted.Add(time.Duration(*secs) * time.Second)
+	if d.in.Now.Before(at) {
+		return false
+	}
+	return true
+}
+
+// wakeForDeadline asks to be woken when activeDeadlineSeconds is over.
+func (d *draft) wakeForDeadline() {
+	if secs := d.in.Desired.Pod.Spec.ActiveDeadlineSeconds; secs != nil && !d.mem.Kept.Admitted.IsZero() {
+		d.wake(d.mem.Kept.Admitted.Add(time.Duration(*secs) * time.Second))
+	}
+}
+
+// completed tells whether nothing of the pod runs and nothing may start again (behaviours 48, 105, 110).
+func (d *draft) completed() bool {
+	if d.mem.Kept.Admitted.IsZero() || d.obs.Inspected.IsZero() || d.busyMaking() {
+		return false
+	}
+	spec := &d.in.Desired.Pod.Spec
+	if d.initFailed() {
+		return true
+	}
+	sandboxLost := d.sandbox() == nil && len(d.obs.Containers) > 0
+	for i := range spec.Containers {
+		c := d.obs.Latest(spec.Containers[i].Name)
+		switch {
+		case c == nil && sandboxLost && spec.RestartPolicy == v1.RestartPolicyNever: // cannot be started any more
+		case c == nil || c.State != pod.Exited || d.restarts(&spec.Containers[i], c):
+			return false
+		}
+	}
+	return true
+}
+
+// initFailed tells whether an init container failed for good.
+func (d *draft) initFailed() bool {
+	spec := &d.in.Desired.Pod.Spec
+	if d.initialised() {
+		return false
+	}
+	for i := range spec.InitContainers {
+		c := &spec.InitContainers[i]
+		if pod.IsSidecar(c) {
+			continue
+		}
+		if last := d.obs.Latest(c.Name); last != nil && last.State == pod.Exited && last.ExitCode != 0 && !d.restarts(c, last) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,71 @@
+package plan
+
+import (
+	"github.com/bosun-project/bosun/internal/pod"
+)
+
+// stopping ends all containers: their preStop hooks run at once, sidecars get their TERM after the containers that
+// lean on them, and everybody shares one absolute deadline (behaviours 111, 133, 143, 144).
+func (d *draft) stopping() {
+	d.shorten()
+	deadline := d.mem.Kept.Stop.Deadline
+	live := false
+	for i := range d.obs.Containers {
+		c := &d.obs.Containers[i]
+		if !c.Live() {
+			continue
+		}
+		live = true
+		if d.preStopping(c, deadline) {
+			continue
+		}
+		if d.in.Now.Before(deadline) && d.leanedOn(c) {
+			d.wait(Wait{For: "end of the containers before sidecar " + c.Name, Until: deadline})
+			continue
+		}
+		why := ""
+		if k := d.mem.Kept.Containers[c.Name].Kill; k.ID == c.ID {
+			why = k.Why
+		}
+		d.wantOfRuntime(Effect{Kind: StopContainer, Container: c.Name, ID: c.ID, Attempt: c.Attempt, Deadline: deadline, Why: why})
+	}
+	if live || !d.settledDown() {
+		return
+	}
+	d.mem.Stage = Cleaning
+}
+
+// settledDown tells whether nothing can come to life any more that the agent does not know of.
+func (d *draft) settledDown() bool {
+	if d.busyMaking() {
+		d.wait(Wait{For: "cancelled start"})
+		return false
+	}
+	return d.fresh()
+}
+
+// leanedOn tells whether a sidecar has to wait: regular containers, or sidecars declared after it, still run.
+func (d *draft) leanedOn(c *pod.Container) bool {
+	inits := d.in.Desired.Pod.Spec.InitContainers
+	at := -1
+	for i := range inits {
+		if inits[i].Name == c.Name && pod.IsSidecar(&inits[i]) {
+			at = i
+		}
+	}
+	if at < 0 {
+		return false
+	}
+	before := map[string]bool{}
+	for i := range inits[:at+1] {
+		if pod.IsSidecar(&inits[i]) {
+			before[inits[i].Name] = true
+		}
+	}
+	for i := range d.obs.Containers {
+		if other := &d.obs.Containers[i]; other.Live() && !before[other.Name] {
+			return true
+		}
+	}
+	return false
+}
