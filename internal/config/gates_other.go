@@ -1,0 +1,38 @@
+package config
+
+import "strings"
+
+// otherGates are gates that only other components read. Installers such as kind give one list of gates to every component,
+// and upstream's kubelet knows all names, so these are accepted and have no effect. The names are from the published reference
+// pages of releases 1.34 and later; one that is missing here costs the user an error that says so.
+func otherGates() map[string]bool {
+	names := map[string]bool{}
+	for name := range strings.FieldsSeq(otherGateNames) {
+		names[name] = true
+	}
+	return names
+}
+
+const otherGateNames = `
+	APIResponseCompression APIServerIdentity APIServingWithRoutine AllowParsingUserUIDFromCertAuth
+	AllowUnsafeMalformedObjectDeletion AnonymousAuthConfigurableEndpoints AuthorizeNodeWithSelectors AuthorizeWithSelectors
+	CBORServingAndStorage ClearingNominatedNodeNameAfterBinding ClientsAllowCBOR ClientsPreferCBOR CloudControllerManagerWebhook
+	ClusterTrustBundle ConcurrentWatchObjectDecode ConsistentListFromCache CoordinatedLeaderElection
+	CrossNamespaceVolumeDataSource DRAAdminAccess DRADeviceBindingConditions DRADeviceTaintRules DRADeviceTaints
+	DRAPartitionableDevices DRAPrioritizedList DRAResourceClaimDeviceStatus DRASchedulerFilterTimeout DeclarativeValidation
+	DeclarativeValidationTakeover DeploymentReplicaSetTerminatingReplicas DetectCacheInconsistency
+	ExternalServiceAccountTokenSigner GangScheduling GenericWorkload HPAConfigurableTolerance HPAScaleToZero InOrderInformers
+	InTreePluginPortworxUnregister InformerResourceVersion JobBackoffLimitPerIndex JobManagedBy JobPodReplacementPolicy
+	JobSuccessPolicy ListFromCacheSnapshot MatchLabelKeysInPodAffinity MatchLabelKeysInPodTopologySpread
+	MatchLabelKeysInPodTopologySpreadSelectorMerge MaxUnavailableStatefulSet MutatingAdmissionPolicy NFTablesProxyMode
+	NominatedNodeNameForExpectation OpenAPIEnums OpportunisticBatching OrderedNamespaceDeletion PodDeletionCost
+	PodTopologyLabelsAdmission PreferSameTrafficDistribution RelaxedDNSSearchValidation RelaxedServiceNameValidation
+	RemoteRequestHeaderUID ResilientWatchCacheInitialization RetryGenerateName SchedulerAsyncAPICalls SchedulerAsyncPreemption
+	SchedulerPopFromBackoffQ SchedulerQueueingHints ServiceAccountNodeAudienceRestriction ServiceAccountTokenNodeBinding
+	ServiceTrafficDistribution SizeBasedListCostEstimate StatefulSetAutoDeletePVC StorageCapacityScoring StorageVersionAPI
+	StorageVersionHash StorageVersionMigrator StreamingCollectionEncodingToJSON StreamingCollectionEncodingToProtobuf
+	StrictIPCIDRValidation StructuredAuthenticationConfiguration StructuredAuthenticationConfigurationEgressSelector
+	StructuredAuthorizationConfiguration TokenRequestServiceAccountUIDValidation TranslateStreamCloseWebsocketRequests
+	UnauthenticatedHTTP2DOSMitigation UnknownVersionInteroperabilityProxy UserNamespacesPodSecurityStandards
+	VolumeAttributesClass WatchCacheInitializationPostStartHook WatchList WatchListClient WinDSR WinOverlay
+	WindowsCPUAndMemoryAffinity WindowsGracefulNodeShutdown`
