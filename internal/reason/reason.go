@@ -76,3 +76,9 @@ const (
 	LifecycleHTTPFallback    = "LifecycleHTTPFallback"
 	Unhealthy                = "Unhealthy"
 )
+
+// Reasons of notes about the node's container runtime; upstream has no events for them.
+const (
+	ContainerRuntimeUp   = "ContainerRuntimeUp"
+	ContainerRuntimeDown = "ContainerRuntimeDown"
+)
