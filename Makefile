@@ -4,7 +4,7 @@ CACHE  := $(CURDIR)/.cache
 BIN    := $(CACHE)/bin
 IMAGES := $(CACHE)/images
 GO     ?= go
-# Histories a soak plays, and the seed it starts from (0: from the clock, printed).
+# How many random histories a soak plays; or the seed of the one to play again.
 SOAK   ?= 10000
 SEED   ?= 0
 
@@ -22,7 +22,7 @@ run: build tools images ## run the example pod: builds all it needs, brings up a
 
 test: check integration ## everything: check, then the integration tests on a real containerd
 
-check: staticcheck ## format, vet, staticcheck, both architectures, layout, unit tests with the race detector
+check: deps staticcheck ## format, vet, staticcheck, both architectures, layout, unit tests with the race detector
 	@files=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); if [ -n "$$files" ]; then echo "not gofmt'ed:" $$files; exit 1; fi
 	$(GO) vet ./...
 	$(BIN)/staticcheck ./...
@@ -33,8 +33,8 @@ check: staticcheck ## format, vet, staticcheck, both architectures, layout, unit
 integration: tools images
 	$(GO) test -timeout 20m ./tests/...
 
-soak: ## play random histories: SOAK=how many SEED=from which
-	$(GO) test ./internal/worker -run Histories -timeout 0 -soak $(SOAK) -seed $(SEED)
+soak: ## play random histories: SOAK=how many, SEED=only this one
+	$(GO) test ./internal/worker -run Histories -timeout 0 -histories $(SOAK) -seed $(SEED)
 
 bench: build tools images ## measure against bare CRI calls
 	$(GO) test ./tests/bench -run '^$$' -bench . -benchtime 1x -timeout 30m
