@@ -1,0 +1,175 @@
+package image
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/bosun-project/bosun/internal/credential"
+	"github.com/bosun-project/bosun/internal/reason"
+)
+
+// flight is one pull that one or more callers wait for.
+//
+//	queued ──► running ──► done
+//	   └──────────┴── the last caller left: cancelled ──► done
+type flight struct {
+	key    string
+	image  string
+	since  time.Time
+	cancel context.CancelFunc
+	// Guarded by Puller.mu: who waits, and when the runtime was asked (zero while queued).
+	waiters int
+	began   time.Time
+	// Written before done is closed, read after.
+	done   chan struct{}
+	pulled *runtimeapi.Image
+	took   time.Duration
+	err    error
+}
+
+// order is what the runtime is asked for.
+type order struct {
+	asked   string
+	spec    *runtimeapi.ImageSpec
+	sandbox *runtimeapi.PodSandboxConfig
+	logins  []credential.Login
+	advice  error
+}
+
+// flightKey is equal for pulls that may be shared: nobody may get an image by somebody else's login. It keeps no
+// login in the clear.
+func flightKey(spec *runtimeapi.ImageSpec, logins []credential.Login) string {
+	type plain credential.Login // has no methods that hide the fields
+	all := make([]plain, len(logins))
+	for i, l := range logins {
+		all[i] = plain(l)
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		panic(fmt.Sprintf("image: strings do not marshal: %v", err)) // cannot happen
+	}
+	sum := sha256.Sum256(text)
+	return spec.Image + "\x00" + spec.RuntimeHandler + "\x00" + hex.EncodeToString(sum[:])
+}
+
+// join finds the flight for an order, or begins it.
+func (p *Puller) join(ctx context.Context, key string, o order) *flight {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f := p.flights[key]
+	if f == nil {
+		// The flight outlives its first caller if others still want it.
+		run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		f = &flight{key: key, image: o.asked, since: time.Now(), cancel: cancel, done: make(chan struct{})}
+		p.flights[key] = f
+		go p.fly(run, f, o)
+	}
+	f.waiters++
+	return f
+}
+
+// leave takes a caller off a flight and tells whether it was the last one: then the flight is cancelled, and nobody
+// can join it any more.
+func (p *Puller) leave(f *flight) (last bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f.waiters--
+	if f.waiters > 0 {
+		return false
+	}
+	p.forget(f)
+	f.cancel()
+	return true
+}
+
+// forget needs p.mu.
+func (p *Puller) forget(f *flight) {
+	if p.flights[f.key] == f {
+		delete(p.flights, f.key)
+	}
+	if len(p.flights) == 0 {
+		p.meter = meter{}
+	}
+}
+
+// fly carries out a pull: wait for a slot, ask the limiter, try each login, look at the result.
+func (p *Puller) fly(ctx context.Context, f *flight, o order) {
+	defer f.cancel()
+	img, err := p.inSlot(ctx, f, o)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forget(f)
+	f.pulled, f.err = img, err
+	close(f.done)
+}
+
+func (p *Puller) inSlot(ctx context.Context, f *flight, o order) (*runtimeapi.Image, error) {
+	if p.slots != nil {
+		if err := p.slots.Acquire(ctx, 1); err != nil {
+			return nil, left(ctx, o.asked)
+		}
+		defer p.slots.Release(1)
+	}
+	if p.limiter != nil && !p.limiter.Allow() {
+		return nil, &Error{Reason: reason.ErrImagePull, Image: o.asked, Message: ErrQPS.Error(), cause: ErrQPS}
+	}
+	began := time.Now()
+	p.mu.Lock()
+	f.began = began
+	p.mu.Unlock()
+	ref, err := p.tryLogins(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	f.took = time.Since(began)
+	return p.lookAt(ctx, o, ref)
+}
+
+// tryLogins asks the runtime with one login after the other, or anonymously if there is none (behaviour 159).
+func (p *Puller) tryLogins(ctx context.Context, o order) (string, error) {
+	logins := o.logins
+	if len(logins) == 0 {
+		logins = []credential.Login{{}}
+	}
+	var errs []error
+	for _, l := range logins {
+		ref, err := p.service.PullImage(ctx, o.spec, authOf(l), o.sandbox)
+		if err == nil {
+			return ref, nil
+		}
+		if ctx.Err() != nil {
+			return "", left(ctx, o.asked)
+		}
+		errs = append(errs, scrubbed(err, o.logins))
+	}
+	return "", pullError(o.asked, errs, o.advice)
+}
+
+// lookAt finds out size and user of what was pulled.
+func (p *Puller) lookAt(ctx context.Context, o order, ref string) (*runtimeapi.Image, error) {
+	img, err := p.service.ImageStatus(ctx, &runtimeapi.ImageSpec{Image: ref, UserSpecifiedImage: o.spec.UserSpecifiedImage, RuntimeHandler: o.spec.RuntimeHandler})
+	switch {
+	case err != nil:
+		return nil, inspectError(ctx, o.asked, err)
+	case img == nil:
+		return nil, &Error{Reason: reason.ErrImagePull, Image: o.asked,
+			Message: fmt.Sprintf("the runtime reported image %q as pulled (%s) but does not have it", o.asked, credential.Scrub(ref))}
+	}
+	if img.Id == "" { // terse runtimes: what it calls itself after a pull is its identity
+		img = &runtimeapi.Image{Id: ref, Size: img.Size, Uid: img.Uid, Username: img.Username}
+	}
+	return img, nil
+}
+
+func authOf(l credential.Login) *runtimeapi.AuthConfig {
+	if l.Anonymous() {
+		return nil
+	}
+	return &runtimeapi.AuthConfig{Username: l.Username, Password: l.Password, IdentityToken: l.IdentityToken, RegistryToken: l.RegistryToken}
+}
