@@ -194,11 +194,14 @@ func describe(t reflect.Type) string {
 	case reflect.Float64:
 		return "a number"
 	case reflect.String:
-		return "text, in quotes if it looks like a number"
+		return `text, in quotes if it could be read as a number or a yes or no`
 	case reflect.Slice:
-		return "a list: " + describe(t.Elem()) + " in each line"
+		if t.Elem().Kind() == reflect.Struct {
+			return "a list of entries with " + strings.Join(fieldNames(t.Elem()), ", ")
+		}
+		return "a list, each entry " + describe(t.Elem())
 	case reflect.Map:
-		return "name: value pairs, each value " + describe(t.Elem())
+		return "pairs of name: value, each value " + describe(t.Elem())
 	}
 	if t == reflect.TypeFor[metav1.Duration]() || strings.HasSuffix(t.Name(), "Duration") {
 		return `a duration such as "10s", "5m" or "1h30m"`
@@ -206,7 +209,7 @@ func describe(t reflect.Type) string {
 	if strings.HasPrefix(t.Name(), "Quantity") {
 		return `a quantity such as "64Ki" or "1M"`
 	}
-	return "fields with values: " + strings.Join(fieldNames(t), ", ")
+	return "the fields " + strings.Join(fieldNames(t), ", ") + ", each with a value"
 }
 
 func fieldNames(t reflect.Type) []string {

@@ -1,0 +1,104 @@
+package config
+
+import (
+	"errors"
+	stdflag "flag"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var rewrite = stdflag.Bool("rewrite", false, "write the golden files anew")
+
+// golden compares got with a file in testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *rewrite {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s differs (-want +got; run with -rewrite if it should):\n%s", name, diff)
+	}
+}
+
+// files is a file system of path → content; a path that is the beginning of others is a directory.
+type files map[string]string
+
+func (f files) IsDir(path string) (bool, error) {
+	if _, ok := f[path]; ok {
+		return false, nil
+	}
+	for name := range f {
+		if strings.HasPrefix(name, strings.TrimSuffix(path, "/")+"/") {
+			return true, nil
+		}
+	}
+	return false, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist}
+}
+
+func (f files) Read(path string) ([]byte, error) {
+	data, ok := f[path]
+	if !ok {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+	}
+	return []byte(data), nil
+}
+
+func (f files) Walk(dir string) (found []string, err error) {
+	for name := range f {
+		if strings.HasPrefix(name, dir+"/") {
+			found = append(found, name)
+		}
+	}
+	slices.Sort(found)
+	return found, nil
+}
+
+const head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+
+// load runs Load and stops the test on an error.
+func load(t *testing.T, f files, args ...string) *Config {
+	t.Helper()
+	c, err := Load(args, Env{Files: f, WorkDir: "/work"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// loadYAML loads one config file with this body, under the usual two lines.
+func loadYAML(body string, args ...string) (*Config, error) {
+	return Load(append([]string{"--config=/etc/kubelet.yaml"}, args...), Env{Files: files{"/etc/kubelet.yaml": head + body}})
+}
+
+// wantProblems fails unless err is a Problems whose lines contain the wanted texts, one each and in this order.
+func wantProblems(t *testing.T, err error, want ...string) {
+	t.Helper()
+	ps, ok := errors.AsType[Problems](err)
+	if len(want) == 0 && err == nil {
+		return
+	}
+	if !ok {
+		t.Fatalf("got error %v, want problems %q", err, want)
+	}
+	if len(ps) != len(want) {
+		t.Fatalf("got %d problems, want %d:\n%v", len(ps), len(want), err)
+	}
+	for i, p := range ps {
+		if !strings.Contains(p.String(), want[i]) {
+			t.Errorf("problem %d is %q, want one with %q", i, p, want[i])
+		}
+	}
+}
