@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 )
@@ -202,19 +203,35 @@ func (b *Bed) Kill() error {
 	return err
 }
 
-// Pause makes containerd hang (SIGSTOP) until Resume.
-func (b *Bed) Pause() error { return b.signal(syscall.SIGSTOP) }
+// Pause makes containerd hang (SIGSTOP) until Resume. It returns when all its threads stand still.
+func (b *Bed) Pause() error {
+	return b.signal(syscall.SIGSTOP, func(pid int) error {
+		for {
+			if err := unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED, nil); !errors.Is(err, unix.EINTR) {
+				return err
+			}
+		}
+	})
+}
 
 // Resume lets a paused containerd go on.
-func (b *Bed) Resume() error { return b.signal(syscall.SIGCONT) }
+func (b *Bed) Resume() error {
+	return b.signal(syscall.SIGCONT, func(int) error { return nil })
+}
 
-func (b *Bed) signal(s syscall.Signal) error {
+func (b *Bed) signal(s syscall.Signal, await func(pid int) error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.daemon == nil {
 		return errors.New("testbed: containerd does not run")
 	}
-	return b.daemon.cmd.Process.Signal(s)
+	if err := b.daemon.cmd.Process.Signal(s); err != nil {
+		return fmt.Errorf("testbed: send %v to containerd: %w", s, err)
+	}
+	if err := await(b.daemon.cmd.Process.Pid); err != nil {
+		return fmt.Errorf("testbed: wait for containerd after %v: %w", s, err)
+	}
+	return nil
 }
 
 // Dial gives a connection to containerd. gRPC makes it when it is first used, and again after a loss.
