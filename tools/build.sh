@@ -25,7 +25,7 @@ programs() { sed -nE 's/^(tool )?\t?([a-z0-9.-]+\.[a-z]+\/[^ ]+)$/\2/p' "$here/$
 
 store() {
 	local sum
-	sum=$(cat "$here/$1/go.mod" "$here/build.sh" | sha256sum | cut -c1-8)
+	sum=$({ cat "$here/$1/go.mod"; declare -f settings; } | sha256sum | cut -c1-8)
 	echo "$cache/tools/$1-$(version "$1")-$goversion-$sum"
 }
 
@@ -66,7 +66,8 @@ build() {
 	exec 9>&-
 }
 
-goversion=$(sed -n 1p "$(dirname "$(readlink -f "$(command -v go)")")/../VERSION")
+# The file is read a hundred times faster than `go env GOVERSION` answers, but not every distribution has it there.
+goversion=$(sed -n 1p "$(dirname "$(readlink -f "$(command -v go)")")/../VERSION" 2>/dev/null || go env GOVERSION)
 if [ "${1:-}" = --one ]; then # how this script runs itself, see below
 	build "$2"
 	exit
