@@ -1,0 +1,325 @@
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bosun-project/bosun/internal/safepath"
+)
+
+// ErrInUse means that a memory limit below what is used now was asked for; nothing was changed (behaviour 227).
+var ErrInUse = errors.New("more memory is in use than the new limit allows")
+
+// Config says where the tree is.
+type Config struct {
+	// Driver is Cgroupfs unless set.
+	Driver Driver
+	// Root is cgroupRoot: the cgroup kubepods is made in; "" and "/" are the top. It is made if it is missing.
+	Root string
+}
+
+// Tree is the kubepods tree. It is the only writer of these cgroups. Its methods may be used by several goroutines,
+// for different pods; every one can be repeated after a crash.
+type Tree struct {
+	driver Driver
+	root   Name
+	layout layout
+	// limiting is layout.limiting(), computed once.
+	limiting []hierarchy
+	units    units
+
+	// mkdir and rmdir are the kernel's, except in tests of the v2 files on a plain directory.
+	mkdir func(dir string) error
+	rmdir func(dir string) error
+
+	qos sync.Mutex // one EnsureQOS at a time
+}
+
+// units makes and stops systemd slices. Nil with the cgroupfs driver.
+type units interface {
+	set(n Name, r Resources) error
+	stop(n Name) error
+}
+
+// New looks at how cgroups are mounted. It makes nothing yet.
+func New(cfg Config) (*Tree, error) {
+	l, err := findLayout()
+	if err != nil {
+		return nil, err
+	}
+	return newTree(cfg, l)
+}
+
+func newTree(cfg Config, l layout) (*Tree, error) {
+	root, err := ParseRoot(cfg.Root)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tree{
+		driver: cfg.Driver, root: root, layout: l, limiting: l.limiting(),
+		mkdir: func(dir string) error { return unix.Mkdir(dir, 0o755) },
+		rmdir: unix.Rmdir,
+	}
+	switch cfg.Driver {
+	case "", Cgroupfs:
+		t.driver = Cgroupfs
+	case Systemd:
+		if t.units, err = newSlices(l); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, fmt.Errorf("cgroupDriver %q: must be %q or %q", cfg.Driver, Cgroupfs, Systemd)
+	}
+	return t, nil
+}
+
+// Version is 1 or 2: which version of cgroups sets the limits.
+func (t *Tree) Version() int {
+	if t.layout.v2 {
+		return 2
+	}
+	return 1
+}
+
+// Parent is the cgroup_parent the runtime is told for a pod.
+func (t *Tree) Parent(pod *v1.Pod) string {
+	return t.root.Pod(QOSOf(pod), pod.UID).Parent(t.driver)
+}
+
+// Dir is where a pod's cgroup is in the hierarchy of a controller ("memory"), for those who read statistics; empty
+// if the controller is not there.
+func (t *Tree) Dir(controller string, pod *v1.Pod) string {
+	for _, h := range t.limiting {
+		if h.has(controller) {
+			return t.path(&h, t.root.Pod(QOSOf(pod), pod.UID))
+		}
+	}
+	return ""
+}
+
+// KubepodsDir is where the cgroup of all pods is in the hierarchy of a controller, as Dir.
+func (t *Tree) KubepodsDir(controller string) string {
+	for _, h := range t.limiting {
+		if h.has(controller) {
+			return t.path(&h, t.root.Kubepods())
+		}
+	}
+	return ""
+}
+
+func (t *Tree) path(h *hierarchy, n Name) string { return filepath.Join(h.dir, n.Path(t.driver)) }
+
+// EnsureQOS makes the root, kubepods and the cgroups of the QoS classes where they are missing. The warning is not
+// empty if controllers are missing on this machine; limits of those are then not applied.
+func (t *Tree) EnsureQOS(ctx context.Context) (warning string, err error) {
+	t.qos.Lock()
+	defer t.qos.Unlock()
+	names := []Name{}
+	for i := range t.root {
+		names = append(names, t.root[:i+1])
+	}
+	names = append(names, t.root.Kubepods(), t.root.QOS(v1.PodQOSBurstable), t.root.QOS(v1.PodQOSBestEffort))
+	if t.layout.v2 {
+		if err := delegate(t.limiting[0].dir); err != nil {
+			return "", fmt.Errorf("set up cgroup %s: %w", t.limiting[0].dir, err)
+		}
+	}
+	for i, n := range names {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		r := Resources{}
+		if i >= len(names)-2 && (i == len(names)-1 || !t.exists(n)) {
+			r.CPUShares = MinShares // burstable gets its sum from SetBurstableShares
+		}
+		if err := t.set(n, r); err != nil {
+			return "", fmt.Errorf("set up cgroup %s: %w", n.Path(t.driver), err)
+		}
+	}
+	if m := t.layout.missing(); len(m) > 0 {
+		warning = fmt.Sprintf("cgroup v%d has no controller for %s here: such limits are not applied to pods", t.Version(), strings.Join(m, ", "))
+	}
+	return warning, nil
+}
+
+// SetNodeLimits writes the limits of kubepods (enforceNodeAllocatable, behaviour 207).
+func (t *Tree) SetNodeLimits(_ context.Context, r Resources) error {
+	if err := t.set(t.root.Kubepods(), r); err != nil {
+		return fmt.Errorf("limit all pods: %w", err)
+	}
+	return nil
+}
+
+// SetBurstableShares writes the weight of the burstable class (behaviour 206).
+func (t *Tree) SetBurstableShares(_ context.Context, shares uint64) error {
+	if err := t.set(t.root.QOS(v1.PodQOSBurstable), Resources{CPUShares: shares}); err != nil {
+		return fmt.Errorf("weigh burstable pods: %w", err)
+	}
+	return nil
+}
+
+// Ensure makes a pod's cgroup, and the tree above it if that is missing, and writes its limits (behaviour 364).
+func (t *Tree) Ensure(ctx context.Context, pod *v1.Pod, r Resources) error {
+	n, err := t.pod(pod)
+	if err != nil {
+		return err
+	}
+	err = t.set(n, r)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err = t.EnsureQOS(ctx); err == nil {
+			err = t.set(n, r)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("make cgroup of pod %s/%s: %w", pod.Namespace, pod.Name, err)
+	}
+	return nil
+}
+
+// Update writes new limits of a pod's cgroup that is there. A memory limit below the present use is ErrInUse.
+func (t *Tree) Update(_ context.Context, pod *v1.Pod, r Resources) error {
+	n, err := t.pod(pod)
+	if err != nil {
+		return err
+	}
+	if !t.exists(n) {
+		return fmt.Errorf("update cgroup of pod %s/%s: %w", pod.Namespace, pod.Name, fs.ErrNotExist)
+	}
+	if err = t.roomFor(n, r.Memory); err == nil {
+		err = t.set(n, r)
+	}
+	if err != nil {
+		return fmt.Errorf("update cgroup of pod %s/%s: %w", pod.Namespace, pod.Name, err)
+	}
+	return nil
+}
+
+// roomFor checks a new memory limit against what is used: cgroup v2 would rather kill than refuse.
+func (t *Tree) roomFor(n Name, limit int64) error {
+	if limit <= 0 {
+		return nil
+	}
+	file := "memory.usage_in_bytes"
+	if t.layout.v2 {
+		file = "memory.current"
+	}
+	for _, h := range t.limiting {
+		if !h.has("memory") {
+			continue
+		}
+		used, err := readInt(t.path(&h, n), file)
+		if err != nil {
+			return err
+		}
+		if used > limit {
+			return fmt.Errorf("%w: %d bytes used, %d wanted", ErrInUse, used, limit)
+		}
+	}
+	return nil
+}
+
+// Exists tells whether a pod has its cgroup in every hierarchy that limits it.
+func (t *Tree) Exists(pod *v1.Pod) bool {
+	n, err := t.pod(pod)
+	return err == nil && t.exists(n)
+}
+
+func (t *Tree) exists(n Name) bool {
+	for _, h := range t.limiting {
+		if _, err := os.Lstat(t.path(&h, n)); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (t *Tree) pod(pod *v1.Pod) (Name, error) {
+	if err := safepath.Component(string(pod.UID)); err != nil {
+		return nil, fmt.Errorf("pod %s/%s: metadata.uid: %w", pod.Namespace, pod.Name, err)
+	}
+	return t.root.Pod(QOSOf(pod), pod.UID), nil
+}
+
+// Minimise cuts the CPU weight of a pod to the least: for one that is gone but whose cgroup must wait (behaviour 216).
+func (t *Tree) Minimise(_ context.Context, uid types.UID) error {
+	if err := safepath.Component(string(uid)); err != nil {
+		return err
+	}
+	for _, class := range classes {
+		n := t.root.Pod(class, uid)
+		if !t.exists(n) {
+			continue
+		}
+		if err := t.set(n, Resources{CPUShares: MinShares}); err != nil {
+			return fmt.Errorf("minimise cgroup of pod %s: %w", uid, err)
+		}
+	}
+	return nil
+}
+
+var classes = []v1.PodQOSClass{v1.PodQOSGuaranteed, v1.PodQOSBurstable, v1.PodQOSBestEffort}
+
+// Pods lists the UIDs of the pods that have a cgroup in any hierarchy, sorted.
+func (t *Tree) Pods() ([]types.UID, error) {
+	found := map[types.UID]bool{}
+	for _, h := range t.layout.all {
+		for _, class := range classes {
+			parent := t.root.QOS(class)
+			entries, err := os.ReadDir(t.path(&h, parent))
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, fmt.Errorf("list pod cgroups: %w", err)
+			}
+			for _, e := range entries {
+				if uid, ok := parent.podUID(t.driver, e.Name()); ok && e.IsDir() {
+					found[uid] = true
+				}
+			}
+		}
+	}
+	uids := make([]types.UID, 0, len(found))
+	for uid := range found {
+		uids = append(uids, uid)
+	}
+	slices.Sort(uids)
+	return uids, nil
+}
+
+// set makes a cgroup if it is missing and writes what differs.
+func (t *Tree) set(n Name, r Resources) error {
+	if t.units != nil {
+		return t.units.set(n, r)
+	}
+	for i := range t.limiting {
+		h := &t.limiting[i]
+		dir := t.path(h, n)
+		err := t.mkdir(dir)
+		fresh := err == nil
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return &fs.PathError{Op: "mkdir", Path: dir, Err: err}
+		}
+		settings := settingsV1(r, fresh)
+		if h.unified {
+			settings = settingsV2(r, fresh)
+		}
+		if err := apply(h, dir, settings); err != nil {
+			return err
+		}
+		if h.unified {
+			if err := delegate(dir); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
