@@ -47,16 +47,20 @@ const (
 func (c *Client) RuntimeConfig(ctx context.Context) (CgroupDriver, error) {
 	r, err := call(ctx, c, "runtime_config", "ask the container runtime for its configuration", c.timeout,
 		c.runtime.RuntimeConfig, &cri.RuntimeConfigRequest{})
-	if err != nil || r.GetLinux() == nil {
-		return "", err
+	return cgroupDriverOf(r), err
+}
+
+func cgroupDriverOf(r *cri.RuntimeConfigResponse) CgroupDriver {
+	if r.GetLinux() == nil {
+		return ""
 	}
 	switch r.GetLinux().GetCgroupDriver() {
 	case cri.CgroupDriver_SYSTEMD:
-		return Systemd, nil
+		return Systemd
 	case cri.CgroupDriver_CGROUPFS:
-		return Cgroupfs, nil
+		return Cgroupfs
 	}
-	return "", nil
+	return ""
 }
 
 // UpdateRuntimeConfig tells the runtime the node's range of pod addresses (behaviour 334).
