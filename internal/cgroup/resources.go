@@ -6,7 +6,8 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	podresource "k8s.io/component-helpers/resource"
+
+	"github.com/bosun-project/bosun/internal/qos"
 )
 
 // The kernel's bounds and the kubelet's constants for CPU (behaviour 203). Times are in microseconds.
@@ -57,38 +58,20 @@ func PodResources(pod *v1.Pod, o Options) Resources {
 	if o.PidsLimit > 0 {
 		res.Pids = o.PidsLimit
 	}
-	limits := podresource.PodLimits(pod, podresource.PodResourcesOptions{})
+	limits := qos.Limits(pod)
 	res.Hugetlb = hugetlb(limits, o.PageSizes)
-	class := QOSOf(pod)
-	if class == v1.PodQOSBestEffort {
+	if qos.ClassOf(pod) == v1.PodQOSBestEffort {
 		return res
 	}
-	requests := podresource.PodRequests(pod, podresource.PodResourcesOptions{})
+	requests := qos.Requests(pod)
 	res.CPUShares = Shares(requests.Cpu().MilliValue())
-	if !o.NoQuota && Limited(pod, v1.ResourceCPU) {
+	if !o.NoQuota && qos.Limited(pod, v1.ResourceCPU) {
 		res.CPUQuota = Quota(limits.Cpu().MilliValue(), o.CPUPeriod)
 	}
-	if Limited(pod, v1.ResourceMemory) {
+	if qos.Limited(pod, v1.ResourceMemory) {
 		res.Memory = limits.Memory().Value()
 	}
 	return res
-}
-
-// Limited tells whether a pod as a whole has a limit of a resource: it has one itself, or every container has.
-func Limited(pod *v1.Pod, name v1.ResourceName) bool {
-	if r := pod.Spec.Resources; r != nil {
-		if q := r.Limits[name]; !q.IsZero() {
-			return true
-		}
-	}
-	for _, list := range [][]v1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
-		for i := range list {
-			if q := list[i].Resources.Limits[name]; q.IsZero() {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // Shares turns thousandths of a CPU into cpu.shares.
@@ -123,8 +106,8 @@ func Weight(shares uint64) uint64 {
 func BurstableShares(pods []*v1.Pod) uint64 {
 	var milli int64
 	for _, pod := range pods {
-		if QOSOf(pod) == v1.PodQOSBurstable {
-			requests := podresource.PodRequests(pod, podresource.PodResourcesOptions{})
+		if qos.ClassOf(pod) == v1.PodQOSBurstable {
+			requests := qos.Requests(pod)
 			milli += requests.Cpu().MilliValue()
 		}
 	}

@@ -46,34 +46,6 @@ func podOf(containers ...string) *v1.Pod {
 	return p
 }
 
-func TestQOSOf(t *testing.T) {
-	const full = "cpu=1 memory=1Gi"
-	for _, c := range []struct {
-		pod  *v1.Pod
-		want v1.PodQOSClass
-	}{
-		{podOf(""), v1.PodQOSBestEffort},
-		{podOf("", ""), v1.PodQOSBestEffort},
-		{podOf("ephemeral-storage=1Gi/hugepages-2Mi=2Mi"), v1.PodQOSBestEffort},
-		{podOf("cpu=0/cpu=0"), v1.PodQOSBestEffort},
-		{podOf("cpu=100m"), v1.PodQOSBurstable},
-		{podOf("/memory=1Gi"), v1.PodQOSBurstable},
-		{podOf(full + "/" + full), v1.PodQOSGuaranteed},
-		{podOf("/" + full), v1.PodQOSGuaranteed},
-		{podOf(full+"/"+full, ""), v1.PodQOSBurstable},
-		{podOf(full + "/cpu=2 memory=1Gi"), v1.PodQOSBurstable},
-		{podOf("init:", full+"/"+full), v1.PodQOSBurstable},
-		{podOf("init:"+full+"/"+full, full+"/"+full), v1.PodQOSGuaranteed},
-		{podOf("init:cpu=1", ""), v1.PodQOSBurstable},
-		{podOf("pod:"+full+"/"+full, "", "cpu=1"), v1.PodQOSGuaranteed},
-		{podOf("pod:cpu=1", full+"/"+full), v1.PodQOSBurstable},
-	} {
-		if got := QOSOf(c.pod); got != c.want {
-			t.Errorf("%s: %s, want %s", cmp.Diff(v1.PodSpec{}, c.pod.Spec), got, c.want)
-		}
-	}
-}
-
 func TestPodResources(t *testing.T) {
 	node := Options{PidsLimit: 100, PageSizes: []string{"2MB", "1GB"}}
 	none := map[string]int64{"2MB": 0, "1GB": 0}

@@ -15,6 +15,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/bosun-project/bosun/internal/qos"
 	"github.com/bosun-project/bosun/internal/safepath"
 )
 
@@ -43,7 +44,7 @@ type Tree struct {
 	mkdir func(dir string) error
 	rmdir func(dir string) error
 
-	qos sync.Mutex // one EnsureQOS at a time
+	classes sync.Mutex // held while the cgroups of the classes are made
 }
 
 // units makes and stops systemd slices. Nil with the cgroupfs driver.
@@ -94,7 +95,7 @@ func (t *Tree) Version() int {
 
 // Parent is the cgroup_parent the runtime is told for a pod.
 func (t *Tree) Parent(pod *v1.Pod) string {
-	return t.root.Pod(QOSOf(pod), pod.UID).Parent(t.driver)
+	return t.root.Pod(qos.ClassOf(pod), pod.UID).Parent(t.driver)
 }
 
 // Dir is where a pod's cgroup is in the hierarchy of a controller ("memory"), for those who read statistics; empty
@@ -102,7 +103,7 @@ func (t *Tree) Parent(pod *v1.Pod) string {
 func (t *Tree) Dir(controller string, pod *v1.Pod) string {
 	for _, h := range t.limiting {
 		if h.has(controller) {
-			return t.path(&h, t.root.Pod(QOSOf(pod), pod.UID))
+			return t.path(&h, t.root.Pod(qos.ClassOf(pod), pod.UID))
 		}
 	}
 	return ""
@@ -123,8 +124,8 @@ func (t *Tree) path(h *hierarchy, n Name) string { return filepath.Join(h.dir, n
 // EnsureQOS makes the root, kubepods and the cgroups of the QoS classes where they are missing. The warning is not
 // empty if controllers are missing on this machine; limits of those are then not applied.
 func (t *Tree) EnsureQOS(ctx context.Context) (warning string, err error) {
-	t.qos.Lock()
-	defer t.qos.Unlock()
+	t.classes.Lock()
+	defer t.classes.Unlock()
 	names := []Name{}
 	for i := range t.root {
 		names = append(names, t.root[:i+1])
@@ -248,7 +249,7 @@ func (t *Tree) pod(pod *v1.Pod) (Name, error) {
 	if err := safepath.Component(string(pod.UID)); err != nil {
 		return nil, fmt.Errorf("pod %s/%s: metadata.uid: %w", pod.Namespace, pod.Name, err)
 	}
-	return t.root.Pod(QOSOf(pod), pod.UID), nil
+	return t.root.Pod(qos.ClassOf(pod), pod.UID), nil
 }
 
 // Minimise cuts the CPU weight of a pod to the least: for one that is gone but whose cgroup must wait (behaviour 216).

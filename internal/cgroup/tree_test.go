@@ -18,6 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bosun-project/bosun/internal/qos"
 )
 
 func TestLayoutOf(t *testing.T) {
@@ -295,13 +297,13 @@ func startIn(t *testing.T, tree *Tree, pod *v1.Pod) *exec.Cmd {
 	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		for _, dir := range tree.dirs(tree.root.Pod(QOSOf(pod), pod.UID)) {
+		for _, dir := range tree.dirs(tree.root.Pod(qos.ClassOf(pod), pod.UID)) {
 			thaw(dir) // else a failed test would wait for ever
 		}
 		_ = cmd.Wait()
 	})
 	for _, h := range tree.layout.all {
-		dir := filepath.Join(tree.path(&h, tree.root.Pod(QOSOf(pod), pod.UID)), "container")
+		dir := filepath.Join(tree.path(&h, tree.root.Pod(qos.ClassOf(pod), pod.UID)), "container")
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -362,7 +364,7 @@ func TestRemoveKillsFrozenProcesses(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := startIn(t, tree, pod)
-	for _, dir := range tree.dirs(tree.root.Pod(QOSOf(pod), pod.UID)) {
+	for _, dir := range tree.dirs(tree.root.Pod(qos.ClassOf(pod), pod.UID)) {
 		_ = writeFile(filepath.Join(dir, "container"), "freezer.state", "FROZEN")
 		_ = writeFile(filepath.Join(dir, "container"), "cgroup.freeze", "1")
 	}
@@ -400,7 +402,7 @@ func TestRealUnified(t *testing.T) {
 		}
 	}
 	cmd := startIn(t, tree, pod)
-	if err := writeFile(filepath.Join(tree.path(&tree.limiting[0], tree.root.Pod(QOSOf(pod), pod.UID)), "container"), "cgroup.freeze", "1"); err != nil {
+	if err := writeFile(filepath.Join(tree.path(&tree.limiting[0], tree.root.Pod(qos.ClassOf(pod), pod.UID)), "container"), "cgroup.freeze", "1"); err != nil {
 		t.Fatal(err)
 	}
 	if err := tree.Remove(t.Context(), pod.UID); err != nil {
