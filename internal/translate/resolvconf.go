@@ -1,0 +1,70 @@
+package translate
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ResolvConf is a resolver file, see resolv.conf(5).
+type ResolvConf struct{ Servers, Searches, Options []string }
+
+// ParseResolvConf reads a resolver file. As the resolver does, it goes by the last search line and by all option lines,
+// and passes over what it does not know. Lines it knows but that lack their value are told of in the error; the rest is
+// there all the same.
+func ParseResolvConf(data []byte) (ResolvConf, error) {
+	var (
+		out  ResolvConf
+		errs []error
+		line int
+	)
+	for text := range strings.Lines(string(data)) {
+		line++
+		if i := strings.IndexAny(text, "#;"); i >= 0 {
+			text = text[:i]
+		}
+		words := strings.Fields(text)
+		if len(words) == 0 {
+			continue
+		}
+		switch words[0] {
+		case "nameserver":
+			if len(words) < 2 {
+				errs = append(errs, fmt.Errorf("line %d: nameserver lacks its address", line))
+				continue
+			}
+			out.Servers = append(out.Servers, words[1])
+		case "search":
+			out.Searches = nil
+			for _, domain := range words[1:] {
+				if domain != "." { // the root alone means "search nowhere" and must stay
+					domain = strings.TrimSuffix(domain, ".")
+				}
+				if domain != "" {
+					out.Searches = append(out.Searches, domain)
+				}
+			}
+		case "options":
+			out.Options = mergeOptions(out.Options, words[1:])
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// mergeOptions adds options to a list in which each name is there once; the later value holds.
+func mergeOptions(list, more []string) []string {
+	out := append([]string(nil), list...)
+	for _, o := range more {
+		name, _, _ := strings.Cut(o, ":")
+		replaced := false
+		for i := range out {
+			if have, _, _ := strings.Cut(out[i], ":"); have == name {
+				out[i], replaced = o, true
+			}
+		}
+		if !replaced {
+			out = append(out, o)
+		}
+	}
+	return out
+}
