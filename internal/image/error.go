@@ -6,11 +6,10 @@ import (
 	"regexp"
 	"strings"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	crierrors "k8s.io/cri-api/pkg/errors"
 
 	"github.com/bosun-project/bosun/internal/credential"
+	"github.com/bosun-project/bosun/internal/fault"
 	"github.com/bosun-project/bosun/internal/reason"
 )
 
@@ -30,36 +29,41 @@ type Error struct {
 // Error returns the message.
 func (e *Error) Error() string { return e.Message }
 
-// Unwrap returns the cause, scrubbed, so that errors.Is and status.Code work.
+// Unwrap returns the cause, scrubbed; it is marked with its class of package fault.
 func (e *Error) Unwrap() error { return e.cause }
 
 // RuntimeAway tells that the runtime could not be asked, so that nothing is known of the image itself: it is worth
 // trying again as soon as the runtime is back.
 func (e *Error) RuntimeAway() bool {
-	// Runtimes hand through a registry's "unavailable" with the same code; only gRPC itself speaks of connections.
-	return status.Code(e.cause) == codes.Unavailable && transportTrouble.MatchString(e.cause.Error())
+	if !errors.Is(e.cause, fault.ErrUnavailable) {
+		return false
+	}
+	// A pull that fails as unavailable may be the registry's word that the runtime handed through.
+	return e.Reason == reason.ImageInspectError || lostConnection.MatchString(e.cause.Error())
 }
 
-var transportTrouble = regexp.MustCompile(`connection error|error reading from server|transport is closing|connection is (draining|closing)`)
+// lostConnection finds the words of gRPC for a connection to the runtime that is not there or broke. Registries are
+// not on unix sockets.
+var lostConnection = regexp.MustCompile(`dial unix|connection error|error reading from server|transport is closing|connection is (draining|closing)`)
 
 // ErrQPS is the cause of a pull refused by the node's own limit (registryPullQPS, registryBurst).
 var ErrQPS = errors.New("pull QPS exceeded")
 
-// scrubbed rebuilds a runtime's error without secrets, keeping its gRPC code.
-func scrubbed(err error, logins []credential.Login) error {
-	return &clean{text: credential.Scrub(err.Error(), logins...), code: status.Code(err)}
+// classes are those that a caller may ask a failure for; see package fault.
+var classes = [...]error{fault.ErrUnavailable, fault.ErrTimeout, fault.ErrNotFound, fault.ErrExists, fault.ErrUnsupported,
+	fault.ErrExhausted, fault.ErrDenied, fault.ErrInvalid}
+
+// scrubbed rebuilds a runtime's error without secrets and without the words before it that say what was done; its
+// class is kept.
+func scrubbed(err error, done string, logins []credential.Login) error {
+	clean := errors.New(credential.Scrub(strings.TrimPrefix(err.Error(), done+": "), logins...))
+	for _, class := range classes {
+		if errors.Is(err, class) {
+			return fault.As(class, clean)
+		}
+	}
+	return clean
 }
-
-// clean is an error of the runtime without secrets.
-type clean struct {
-	text string
-	code codes.Code
-}
-
-func (c *clean) Error() string { return c.text }
-
-// GRPCStatus lets status.Code find the code.
-func (c *clean) GRPCStatus() *status.Status { return status.New(c.code, c.text) }
 
 // pullError names a failed pull. Runtimes put a word of their own before some errors, which then is the reason
 // (behaviour 158). Errs are scrubbed, one for each login that was tried; advice is what kept logins from being found.

@@ -2,15 +2,15 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/bosun-project/bosun/internal/credential"
+	"github.com/bosun-project/bosun/internal/fault"
 )
 
 // fake is a runtime with a registry behind it. A pull takes a second unless pull says otherwise.
@@ -33,7 +33,7 @@ func (f *fake) ImageStatus(ctx context.Context, spec *runtimeapi.ImageSpec) (*ru
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if ctx.Err() != nil {
-		return nil, status.FromContextError(ctx.Err()).Err()
+		return nil, fault.As(context.Canceled, errors.New("cancelled"))
 	}
 	return f.present[spec.Image], f.inspect
 }
@@ -56,7 +56,7 @@ func (f *fake) PullImage(ctx context.Context, spec *runtimeapi.ImageSpec, auth *
 	f.atOnce--
 	if ctx.Err() != nil {
 		f.cut++
-		return "", status.FromContextError(ctx.Err()).Err()
+		return "", fault.As(context.Canceled, errors.New("cancelled"))
 	}
 	if err != nil {
 		return "", err
@@ -86,9 +86,7 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func refused(format string, args ...any) error {
-	return status.Error(codes.Unknown, fmt.Sprintf(format, args...))
-}
+func refused(format string, args ...any) error { return fmt.Errorf(format, args...) }
 
 // keyring hands out logins: those of the secrets' registries as user names, then its own.
 type keyring struct {

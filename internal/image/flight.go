@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -45,17 +44,13 @@ type order struct {
 // flightKey is equal for pulls that may be shared: nobody may get an image by somebody else's login. It keeps no
 // login in the clear.
 func flightKey(spec *runtimeapi.ImageSpec, logins []credential.Login) string {
-	type plain credential.Login // has no methods that hide the fields
-	all := make([]plain, len(logins))
-	for i, l := range logins {
-		all[i] = plain(l)
+	sum := sha256.New()
+	for _, l := range logins {
+		for _, s := range []string{l.Username, l.Password, l.IdentityToken, l.RegistryToken} {
+			fmt.Fprintf(sum, "%d:%s", len(s), s)
+		}
 	}
-	text, err := json.Marshal(all)
-	if err != nil {
-		panic(fmt.Sprintf("image: strings do not marshal: %v", err)) // cannot happen
-	}
-	sum := sha256.Sum256(text)
-	return spec.Image + "\x00" + spec.RuntimeHandler + "\x00" + hex.EncodeToString(sum[:])
+	return spec.Image + "\x00" + spec.RuntimeHandler + "\x00" + hex.EncodeToString(sum.Sum(nil))
 }
 
 // join finds the flight for an order, or begins it.
@@ -146,7 +141,7 @@ func (p *Puller) tryLogins(ctx context.Context, o order) (string, error) {
 		if ctx.Err() != nil {
 			return "", left(ctx, o.asked)
 		}
-		errs = append(errs, scrubbed(err, o.logins))
+		errs = append(errs, scrubbed(err, "pull image "+o.spec.Image, o.logins))
 	}
 	return "", pullError(o.asked, errs, o.advice)
 }
@@ -156,7 +151,7 @@ func (p *Puller) lookAt(ctx context.Context, o order, ref string) (*runtimeapi.I
 	img, err := p.service.ImageStatus(ctx, &runtimeapi.ImageSpec{Image: ref, UserSpecifiedImage: o.spec.UserSpecifiedImage, RuntimeHandler: o.spec.RuntimeHandler})
 	switch {
 	case err != nil:
-		return nil, inspectError(ctx, o.asked, err)
+		return nil, inspectError(ctx, o.asked, ref, err)
 	case img == nil:
 		return nil, &Error{Reason: reason.ErrImagePull, Image: o.asked,
 			Message: fmt.Sprintf("the runtime reported image %q as pulled (%s) but does not have it", o.asked, credential.Scrub(ref))}

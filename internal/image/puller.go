@@ -118,7 +118,7 @@ func (p *Puller) Ensure(ctx context.Context, r Request) (Result, error) {
 		img, err := p.service.ImageStatus(ctx, spec)
 		switch {
 		case err != nil:
-			return Result{}, inspectError(ctx, r.Image, err)
+			return Result{}, inspectError(ctx, r.Image, name, err)
 		case img != nil:
 			return resultOf(img, Result{Present: true}), nil
 		case r.Policy == v1.PullNever:
@@ -166,11 +166,12 @@ func resultOf(img *runtimeapi.Image, r Result) Result {
 	return r
 }
 
-func inspectError(ctx context.Context, image string, err error) error {
+// inspectError names a failed inspection; asked is the name that the runtime was asked for.
+func inspectError(ctx context.Context, image, asked string, err error) error {
 	if ctx.Err() != nil {
 		return left(ctx, image)
 	}
-	err = scrubbed(err, nil)
+	err = scrubbed(err, "inspect image "+asked, nil)
 	return &Error{Reason: reason.ImageInspectError, Image: image, Message: fmt.Sprintf("Failed to inspect image %q: %v", image, err), cause: err}
 }
 

@@ -9,12 +9,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	v1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/bosun-project/bosun/internal/credential"
+	"github.com/bosun-project/bosun/internal/fault"
 	"github.com/bosun-project/bosun/internal/reason"
 )
 
@@ -84,16 +83,18 @@ func TestReasons(t *testing.T) { // behaviours 153, 154, 158
 		away    bool
 	}{
 		{name: "bad name", image: "Nginx", service: &fake{}, reason: reason.InvalidImageName, text: `Failed to apply default image tag "Nginx"`},
-		{name: "inspect", image: "a", service: &fake{inspect: status.Error(codes.Internal, "disk on fire")}, reason: reason.ImageInspectError,
-			text: `Failed to inspect image "a": rpc error: code = Internal desc = disk on fire`},
-		{name: "runtime away", image: "a", service: &fake{inspect: status.Error(codes.Unavailable, `connection error: desc = "transport: Error while dialing: no such file"`)},
-			reason: reason.ImageInspectError, text: "connection error", away: true},
-		{name: "not found", image: "a", service: &fake{pull: answer(status.Error(codes.NotFound, "a:latest: not found"))}, reason: reason.ErrImagePull,
-			text: `rpc error: code = NotFound desc = a:latest: not found`},
-		{name: "registry's own unavailable", image: "a", service: &fake{pull: answer(status.Error(codes.Unavailable, "503"))}, reason: reason.ErrImagePull, text: "503"},
-		{name: "registry unavailable", image: "a", service: &fake{pull: answer(refused("RegistryUnavailable: dial tcp: refused"))}, reason: reason.RegistryUnavailable,
+		{name: "inspect", image: "a", service: &fake{inspect: errors.New("inspect image a:latest: disk on fire")}, reason: reason.ImageInspectError,
+			text: `Failed to inspect image "a": disk on fire`},
+		{name: "runtime away", image: "a", service: &fake{inspect: fault.As(fault.ErrUnavailable, errors.New("inspect image a:latest: dial unix /run/c.sock: no such file"))},
+			reason: reason.ImageInspectError, text: `Failed to inspect image "a": dial unix`, away: true},
+		{name: "not found", image: "a", service: &fake{pull: answer(fault.As(fault.ErrNotFound, errors.New("pull image a:latest: a:latest: not found")))}, reason: reason.ErrImagePull,
+			text: `a:latest: not found`},
+		{name: "registry's own unavailable", image: "a", service: &fake{pull: answer(fault.As(fault.ErrUnavailable, errors.New("503")))}, reason: reason.ErrImagePull, text: "503"},
+		{name: "runtime dies in a pull", image: "a", service: &fake{pull: answer(fault.As(fault.ErrUnavailable, errors.New("pull image a:latest: error reading from server: EOF")))},
+			reason: reason.ErrImagePull, text: "error reading from server: EOF", away: true},
+		{name: "registry unavailable", image: "a", service: &fake{pull: answer(refused("pull image a:latest: RegistryUnavailable: dial tcp: refused"))}, reason: reason.RegistryUnavailable,
 			text: "image pull failed for a because the registry is unavailable: dial tcp: refused"},
-		{name: "signature", image: "a", service: &fake{pull: answer(refused("SignatureValidationFailed: no key"))}, reason: reason.SignatureValidationFailed,
+		{name: "signature", image: "a", service: &fake{pull: answer(refused("rpc error: code = Unknown desc = SignatureValidationFailed: no key"))}, reason: reason.SignatureValidationFailed,
 			text: "image pull failed for a because the signature validation failed: no key"},
 		{name: "word in the middle", image: "a", service: &fake{pull: answer(refused("mirror said RegistryUnavailable"))}, reason: reason.ErrImagePull, text: "mirror said RegistryUnavailable"},
 		{name: "nonsense", image: "a", service: &fake{pull: answer(refused("unexpected status: 200 OK: <html>\x00\x1b[2J%s", strings.Repeat("junk ", 10000)))}, reason: reason.ErrImagePull, text: "<html>  [2Jjunk"},
@@ -129,7 +130,7 @@ func TestLoginsAreTriedInTurn(t *testing.T) { // behaviour 159
 	}{
 		{"first", []string{"first"}, ""},
 		{"node", []string{"first", "node"}, ""},
-		{"nobody", []string{"first", "node", "node"}, `rpc error: code = Unknown desc = no "first"; rpc error: code = Unknown desc = no "node"`},
+		{"nobody", []string{"first", "node", "node"}, `no "first"; no "node"`},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			f := &fake{pull: func(_ context.Context, _ string, auth *runtimeapi.AuthConfig) error {
@@ -167,15 +168,15 @@ func TestAnonymousIfNothingFits(t *testing.T) {
 func TestSecretsStayOutOfErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		login := credential.Login{Username: "joe", Password: "hunter22"}
-		f := &fake{pull: answer(refused(`Get "https://joe:hunter22@reg.io/v2/?token=abc": sent joe hunter22`))}
+		f := &fake{pull: answer(fault.As(fault.ErrDenied, refused(`Get "https://joe:hunter22@reg.io/v2/?token=abc": sent joe hunter22`)))}
 		_, err := New(Config{Service: f, Keyring: keyring{own: []credential.Login{login}}}).Ensure(t.Context(), Request{Image: "reg.io/a"})
 		for e := err; e != nil; e = errors.Unwrap(e) {
 			if strings.Contains(e.Error(), "hunter22") || strings.Contains(e.Error(), "abc") {
 				t.Errorf("shown: %v", e)
 			}
 		}
-		if status.Code(err) != codes.Unknown {
-			t.Errorf("code %v", status.Code(err))
+		if !errors.Is(err, fault.ErrDenied) {
+			t.Errorf("%v lost its class", err)
 		}
 		if key := flightKey(&runtimeapi.ImageSpec{Image: "a"}, []credential.Login{login}); strings.Contains(key, "hunter") || strings.Contains(key, "joe") {
 			t.Errorf("key %q", key)
