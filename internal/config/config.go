@@ -3,6 +3,8 @@ package config
 import (
 	"net/netip"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	kubelet "k8s.io/kubelet/config/v1beta1"
@@ -92,7 +94,7 @@ func (c *Config) IsSet(name string) bool { return c.given[name] }
 
 const masked = "<masked>"
 
-// Redacted returns a copy that may be logged or served: header values and passwords in URLs are masked.
+// Redacted returns a copy that may be logged or served: header values, and passwords and queries in URLs, are masked.
 func (c *Config) Redacted() *Config {
 	r := *c
 	r.Kubelet = *c.Kubelet.DeepCopy()
@@ -103,6 +105,12 @@ func (c *Config) Redacted() *Config {
 		r.Kubelet.StaticPodURLHeader[name] = values
 	}
 	r.Kubelet.StaticPodURL = redactURL(r.Kubelet.StaticPodURL)
+	r.Args = slices.Clone(c.Args)
+	for i, arg := range r.Args {
+		if strings.Contains(arg, "://") {
+			r.Args[i] = redactURL(arg)
+		}
+	}
 	return &r
 }
 

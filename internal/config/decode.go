@@ -71,7 +71,7 @@ func toJSON(data []byte) (asJSON []byte, strict, err error) {
 
 func (d *document) warn(where string, strict error) {
 	if strict != nil {
-		d.warnings = append(d.warnings, fmt.Sprintf("%s: %s; the last one counts", strings.TrimSuffix(where, ": "), oneLine(strict.Error())))
+		d.warnings = append(d.warnings, fmt.Sprintf("%s: %s; the last one counts", strings.TrimSuffix(where, ": "), strings.TrimPrefix(oneLine(strict.Error()), "yaml: unmarshal errors: ")))
 	}
 }
 

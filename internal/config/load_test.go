@@ -1,6 +1,8 @@
 package config
 
 import (
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
 	"slices"
@@ -245,7 +247,7 @@ func TestLenientReading(t *testing.T) {
 		{"stray metadata", head + "metadata: {name: config}\n", `unknown field "metadata" is ignored`},
 		{"nested", head + "logging: {verbose: 3}\n", `unknown field "logging.verbose" is ignored`},
 		{"wrong case", head + "maxpods: 3\n", `unknown field "maxpods" is ignored; did you mean maxPods?`},
-		{"twice in YAML", head + "maxPods: 3\nmaxPods: 4\n", "the last one counts"},
+		{"twice in YAML", head + "maxPods: 3\nmaxPods: 4\n", `line 4: key "maxPods" already set in map; the last one counts`},
 		{"twice in JSON", `{"kind":"KubeletConfiguration","apiVersion":"kubelet.config.k8s.io/v1beta1","maxPods":3,"maxPods":4}`, "the last one counts"},
 		{"two documents", head + "maxPods: 4\n---\nkind: Pod\n", "only the first of several documents is read"},
 	}
@@ -285,4 +287,26 @@ func TestDisk(t *testing.T) {
 	}
 	_, err = Load([]string{"--config=" + filepath.Join(dir, "big")}, Env{})
 	wantProblems(t, err, "larger than")
+}
+
+// The package decides over values; one file reads.
+func TestOnlyDiskReads(t *testing.T) {
+	paths, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, imp := range f.Imports {
+			if imp.Path.Value == `"os"` && path != "disk.go" {
+				t.Errorf("%s imports os; only disk.go may", path)
+			}
+		}
+	}
 }

@@ -126,7 +126,9 @@ func TestUnknownArguments(t *testing.T) {
 		{"--max-pods", []string{"--max-pods: needs a value"}},
 		{"--config --v=2", []string{"--config: needs a value"}},
 		{"--max-pods=x --port=99999999999 --detach=perhaps --sync-frequency=10", []string{
-			`--max-pods (maxPods): "x": want a whole number`, "--port (port): \"99999999999\": want", "--detach: \"perhaps\": want true or false", "--sync-frequency (syncFrequency): \"10\": want a duration"}},
+			`--max-pods (maxPods): "x": want a whole number`, "--port (port): \"99999999999\": want a number from -2147483648 to 2147483647", "--detach: \"perhaps\": want true or false", "--sync-frequency (syncFrequency): \"10\": want a duration"}},
+		{"-v=-1", []string{`--v (logging.verbosity): "-1": want a number from 0 to 4294967295`}},
+		{"--max-open-files=9223372036854775808", []string{"want a whole number"}},
 		{"--manifest-url-header=secret", []string{"--manifest-url-header (staticPodURLHeader): <masked>"}},
 		{"--register-with-taints=a --node-ip=here --vmodule=x --kube-reserved=cpu --feature-gates=A --reserved-memory=1 --version=3", []string{"key:Effect", "IP address", "pattern=level", "key=value", "Gate=true", "0:memory=1Gi", "starts with v"}},
 	}

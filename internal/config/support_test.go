@@ -177,6 +177,13 @@ func TestRedacted(t *testing.T) {
 	if c.Kubelet.StaticPodURLHeader["X"][0] != "hunter2" {
 		t.Error("the configuration itself was masked")
 	}
+	up, err := Load([]string{"https://u:hunter2@h/pod.yaml", "./pod.yaml"}, Env{Files: files{}, Operands: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(up.Redacted().Args, " "); got != "https://masked@h/pod.yaml ./pod.yaml" {
+		t.Errorf("arguments %q", got)
+	}
 	if got := load(t, nil).Redacted().Kubelet.StaticPodURL; got != "" {
 		t.Errorf("no URL became %q", got)
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,7 +95,23 @@ func parseNumber[T integer](s string) (T, error) {
 	if t := T(n); int64(t) == n {
 		return t, nil
 	}
-	return 0, fmt.Errorf("want a smaller number: this one does not fit the field")
+	return 0, fmt.Errorf("want a number from %d to %d", lowest[T](), highest[T]())
+}
+
+// lowest and highest are the ends of an integer type.
+func lowest[T integer]() int64 {
+	if T(0)-1 > 0 {
+		return 0
+	}
+	return -highest[T]() - 1
+}
+
+func highest[T integer]() int64 {
+	n := int64(math.MaxInt64)
+	for int64(T(n)) != n {
+		n >>= 1
+	}
+	return n
 }
 
 func showNumber[T integer](n T) string { return fmt.Sprint(n) }
