@@ -12,7 +12,7 @@
 //
 // # Writes
 //
-// Reports, to the Receiver; the cell of Health; notes when the runtime goes and comes back, and when it does not
+// Reports, to the Receiver; the cells of Health and Listing; notes when the runtime goes and comes back, and when it does not
 // answer about a pod.
 //
 // # Goroutines

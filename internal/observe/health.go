@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -32,13 +33,16 @@ type Health struct {
 	// Relisted tells that one full listing was delivered since the start: complete reports of every pod in it.
 	// Before that nothing may be deleted.
 	Relisted bool
-	// RelistedAt is when the newest listing began, LastRelist how long it took. Both are zero before the first.
-	RelistedAt time.Time
-	LastRelist time.Duration
 	// Hung names the pods whose inspection does not come back, by UID.
 	Hung []Hung
 	// answers tells that the runtime answers, ready or not.
 	answers bool
+}
+
+// Listing is the newest listing of the runtime's pods; the zero Listing stands for none.
+type Listing struct {
+	Began time.Time
+	Took  time.Duration
 }
 
 // Hung is a pod whose inspection has not come back.
@@ -47,14 +51,16 @@ type Hung struct {
 	Since time.Time
 }
 
-// change publishes a new health. It returns the one before.
+// change publishes a new health if it is another one. It returns the one before.
 func (o *Observer) change(edit func(*Health)) Health {
 	o.changing.Lock()
 	defer o.changing.Unlock()
 	before := o.health.Value()
 	after := before
 	edit(&after)
-	o.health.Set(after)
+	if !reflect.DeepEqual(before, after) { // readers are not woken for nothing
+		o.health.Set(after)
+	}
 	return before
 }
 

@@ -70,6 +70,7 @@ type Config struct {
 type Observer struct {
 	cfg       Config
 	health    latest.Cell[Health]
+	listing   latest.Cell[Listing]
 	changing  sync.Mutex // held from reading to setting health
 	roster    roster
 	inbox     inbox
@@ -103,6 +104,9 @@ func New(cfg Config) *Observer {
 
 // Health is how the runtime fares. The observer is its only writer.
 func (o *Observer) Health() *latest.Cell[Health] { return &o.health }
+
+// Listing is the newest listing. It is apart from Health, which changes only when something is otherwise.
+func (o *Observer) Listing() *latest.Cell[Listing] { return &o.listing }
 
 // Look asks for an inspection of a pod that begins after this call. Its report is delivered as any other.
 func (o *Observer) Look(uid types.UID) { o.inbox.want(uid, true) }

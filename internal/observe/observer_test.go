@@ -60,7 +60,7 @@ func TestRelistedOnlyWhenEveryPodOfTheFirstListingIsDelivered(t *testing.T) {
 		b.rt.set(func() { b.rt.slow = 100 * time.Millisecond })
 		start()
 		b.pass(50 * time.Millisecond)
-		if h := b.health(); h.Relisted || h.RelistedAt.IsZero() {
+		if h := b.health(); h.Relisted || b.obs.Listing().Value().Began.IsZero() {
 			t.Errorf("inspections under way: %+v, want listed but not Relisted", h)
 		}
 		b.pass(51 * time.Millisecond)
@@ -269,8 +269,10 @@ func TestRuntimeRestart(t *testing.T) {
 	observing(t, func(b *bench, start func()) {
 		b.rt.add("a")
 		b.rt.add("b")
+		b.rt.add("same")
 		start()
 		b.pass(33 * time.Second)
+		_, before, _ := b.rt.counts("same")
 		b.rt.die()
 		b.pass(time.Millisecond)
 		if h := b.health(); h.Up || h.EventStream || !h.Relisted {
@@ -283,6 +285,9 @@ func TestRuntimeRestart(t *testing.T) {
 		b.pass(statusSoon + b.rt.slow)
 		b.wantState("a", "[s-a ready c-a-0 exited]")
 		b.wantState("b", "nothing")
+		if _, after, _ := b.rt.counts("same"); after != before+1 {
+			t.Errorf("%d inspections of a pod that looks the same: something may have happened to it, want 1", after-before)
+		}
 		b.pass(5 * time.Second)
 		if h := b.health(); !h.Up || !h.EventStream || h.RuntimeVersion != "1.1" {
 			t.Errorf("after its return: %+v", h)
@@ -376,7 +381,13 @@ func TestIdleIsIdle(t *testing.T) {
 		start()
 		b.pass(90 * time.Second)
 		listed, inspected, asked := b.rt.counts("000")
+		_, newer := b.obs.Health().Get()
 		b.pass(time.Hour)
+		select {
+		case <-newer:
+			t.Errorf("nothing changed but the readers of Health were woken: %+v", b.health())
+		default:
+		}
 		nowListed, nowInspected, nowAsked := b.rt.counts("000")
 		if nowListed-listed != 60 || nowInspected != inspected || nowAsked-asked != 720 {
 			t.Errorf("an idle hour had %d listings, %d inspections of a pod, %d status calls; want 60, 0, 720",

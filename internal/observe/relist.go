@@ -53,7 +53,7 @@ func (o *Observer) relistOnce(ctx context.Context, began time.Time) bool {
 	}
 	took := time.Since(began)
 	changed, gone, done := o.roster.compare(briefs, began)
-	o.change(func(h *Health) { h.RelistedAt, h.LastRelist = began, took })
+	o.listing.Set(Listing{Began: began, Took: took})
 	for _, uid := range gone {
 		o.cfg.Receiver.Deliver(uid, pod.Report{Complete: true, Began: began})
 	}
