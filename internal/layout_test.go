@@ -61,6 +61,8 @@ var sameFloor = map[edge]string{
 	{"engine", "pod"}:        "what the runtime tells of itself includes what it tells of each pod",
 	{"environ", "qos"}:       "resourceFieldRef speaks of a container's effective requests and limits",
 	{"translate", "environ"}: "a container's configuration holds its environment",
+	{"translate", "plan"}:    "it writes out the containers and sandboxes that the plan names",
+	{"translate", "qos"}:     "the kernel's shares and scores follow from requests and limits",
 	{"image", "credential"}:  "a pull logs in",
 	{"narrate", "plan"}:      "it tells what the plan did, in words",
 	{"*", "safepath"}:        "the one way to a path that a tenant can influence",
