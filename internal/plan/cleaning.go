@@ -16,7 +16,9 @@ func (d *draft) cleaning() {
 	if d.stopSandboxes() || !d.tornDown() {
 		return
 	}
-	if d.in.Desired.Wanted || !d.in.Facts.SourcesReady {
+	// A pod that was dropped and is wanted again begins a new life when this one is over (behaviour 26).
+	dropped := d.mem.Kept.Stop.Cause == Removed || d.mem.Kept.Stop.Cause == Orphaned
+	if d.in.Desired.Wanted && !dropped || !d.in.Facts.SourcesReady {
 		d.rest()
 		return
 	}

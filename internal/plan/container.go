@@ -33,6 +33,8 @@ func (d *draft) drive(c *v1.Container, current *pod.Sandbox, mayStart bool) prog
 	switch {
 	case last == nil || last.State == pod.Created && last.SandboxID != current.ID:
 		return d.create(c, current, mayStart)
+	case last.State == pod.Exited && last.ExitCode == 0 && last.SandboxID != current.ID && d.plainInit(c):
+		return d.create(c, current, mayStart) // a new sandbox is initialised from the first again (behaviour 48)
 	case last.State == pod.Created:
 		return d.start(c, last, mayStart)
 	case last.State == pod.Exited && !d.restarts(c, last):

@@ -110,6 +110,16 @@ func (e Effect) InRuntime() bool {
 	return false
 }
 
+// Frees tells whether the effect only looks, ends or removes: it may go on when nothing can be remembered.
+func (e Effect) Frees() bool {
+	switch e.Kind {
+	case Look, PreStop, StopContainer, RemoveContainer, StopSandbox, RemoveSandbox, TearVolumes, UnmakePod, ForgetPod:
+		return true
+	case MakePod, SetupVolume, EnsureImage, RunSandbox, CreateContainer, StartContainer, PostStart:
+	}
+	return false
+}
+
 // Class says how a failure should be answered.
 type Class string
 

@@ -48,7 +48,9 @@ func (d *draft) initContainers(current *pod.Sandbox) bool {
 		case last == nil && i+1 < begun: // its record was pruned: a later one has begun, so it had succeeded
 		case last != nil && last.State == pod.Exited && last.ExitCode == 0 && !d.killedToRestart(last):
 		default:
-			d.drive(c, current, done)
+			if d.drive(c, current, done) == settled {
+				d.wait(Wait{For: "init container " + c.Name, Detail: "it runs; the next container starts when it has succeeded"})
+			}
 			done = false
 		}
 	}

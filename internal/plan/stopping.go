@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"time"
+
 	"github.com/bosun-project/bosun/internal/pod"
 )
 
@@ -8,7 +10,6 @@ import (
 // lean on them, and everybody shares one absolute deadline (behaviours 111, 133, 143, 144).
 func (d *draft) stopping() {
 	d.shorten()
-	deadline := d.mem.Kept.Stop.Deadline
 	live := false
 	for i := range d.obs.Containers {
 		c := &d.obs.Containers[i]
@@ -16,6 +17,7 @@ func (d *draft) stopping() {
 			continue
 		}
 		live = true
+		deadline, why := d.deadlineOf(c)
 		if d.preStopping(c, deadline) {
 			continue
 		}
@@ -23,16 +25,25 @@ func (d *draft) stopping() {
 			d.wait(Wait{For: "end of the containers before sidecar " + c.Name, Until: deadline})
 			continue
 		}
-		why := ""
-		if k := d.mem.Kept.Containers[c.Name].Kill; k.ID == c.ID {
-			why = k.Why
-		}
 		d.wantOfRuntime(Effect{Kind: StopContainer, Container: c.Name, ID: c.ID, Attempt: c.Attempt, Deadline: deadline, Why: why})
 	}
 	if live || !d.settledDown() {
 		return
 	}
 	d.mem.Stage = Cleaning
+}
+
+// deadlineOf is when a container has to be gone: with the pod, or earlier if it was being killed already.
+func (d *draft) deadlineOf(c *pod.Container) (time.Time, string) {
+	deadline := d.mem.Kept.Stop.Deadline
+	k := d.mem.Kept.Containers[c.Name].Kill
+	if k.ID != c.ID {
+		return deadline, ""
+	}
+	if k.Deadline.Before(deadline) {
+		deadline = k.Deadline
+	}
+	return deadline, k.Why
 }
 
 // settledDown tells whether nothing can come to life any more that the agent does not know of.

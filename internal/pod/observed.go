@@ -248,7 +248,7 @@ func mergeSandboxes(known []Sandbox, r Report) []Sandbox {
 		}
 	}
 	for _, s := range r.Sandboxes {
-		if !slices.ContainsFunc(known, func(k Sandbox) bool { return k.ID == s.ID }) {
+		if (r.Own || r.Complete) && !slices.ContainsFunc(known, func(k Sandbox) bool { return k.ID == s.ID }) {
 			out = append(out, s)
 		}
 	}

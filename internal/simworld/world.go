@@ -1,0 +1,236 @@
+package simworld
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bosun-project/bosun/internal/plan"
+	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/worker"
+)
+
+// World is everything outside the agent. It outlives agents: a crash ends an Agent, not the World.
+type World struct {
+	mu   sync.Mutex
+	rand *rand.Rand
+
+	sandboxes  map[string]*sandbox
+	containers map[string]*container
+	volumes    map[types.UID]map[string]bool
+	cgroups    map[types.UID]bool
+	dirs       map[types.UID]bool
+	ledger     map[types.UID]worker.Record
+	names      map[types.UID]string // full names, for the check that no two versions of a pod run
+	nextID     int
+	agent      *Agent
+	scripts    map[string]Script
+
+	// Faults, changed by tests while the world runs; under mu through Change.
+	faults Faults
+
+	violations []string
+	journal    []string
+	preStops   map[string]int
+	deadlines  map[string]time.Time
+	effects    int
+	crashAt    int
+}
+
+// Faults say how badly the world behaves.
+type Faults struct {
+	// FailBefore and FailAfter are the chances that a call fails without, or in spite of, having done its work.
+	FailBefore, FailAfter float64
+	// LoseEvents is the chance that an event is lost, Replay that an old one is sent again.
+	LoseEvents, Replay float64
+	// SlowMost is the longest a call takes.
+	SlowMost time.Duration
+	// RuntimeDown makes every call to the runtime fail; LedgerFull makes the ledger refuse.
+	RuntimeDown, LedgerFull bool
+}
+
+// Script is how the processes of a container image behave.
+type Script struct {
+	// ExitAfter is when the process ends by itself, with Code; zero means never.
+	ExitAfter time.Duration
+	Code      int32
+	// OnTerm is how long the process takes to end after TERM; negative means that it ignores it.
+	OnTerm time.Duration
+	// NoImage makes the image impossible to pull.
+	NoImage bool
+}
+
+type sandbox struct {
+	id      string
+	uid     types.UID
+	attempt uint32
+	ready   bool
+	created time.Time
+	host    bool
+}
+
+type container struct {
+	id, sandbox, name string
+	uid               types.UID
+	attempt           uint32
+	state             pod.ContainerState
+	hash, image       string
+	created           time.Time
+	started, ended    time.Time
+	code              int32
+	reason            string
+	stopped           chan struct{} // closed when it ended
+	termed            bool
+}
+
+// New makes an empty world whose chances come from seed.
+func New(seed uint64) *World {
+	return &World{
+		rand:      rand.New(rand.NewPCG(seed, 0xb05)),
+		sandboxes: map[string]*sandbox{}, containers: map[string]*container{}, volumes: map[types.UID]map[string]bool{},
+		cgroups: map[types.UID]bool{}, dirs: map[types.UID]bool{}, ledger: map[types.UID]worker.Record{},
+		names: map[types.UID]string{}, scripts: map[string]Script{}, preStops: map[string]int{}, deadlines: map[string]time.Time{},
+		faults: Faults{SlowMost: 20 * time.Millisecond},
+	}
+}
+
+// Script tells how containers of an image behave. Images without a script run until they get TERM.
+func (w *World) Script(image string, s Script) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.scripts[image] = s
+}
+
+// Change alters the faults.
+func (w *World) Change(change func(*Faults)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change(&w.faults)
+}
+
+// CrashAfter makes the agent crash when the n-th effect from now has done its work, before its outcome is known.
+func (w *World) CrashAfter(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.crashAt = w.effects + n
+}
+
+// Effects is how many effects have begun so far.
+func (w *World) Effects() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.effects
+}
+
+// Violations is what happened that must never happen.
+func (w *World) Violations() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]string(nil), w.violations...)
+}
+
+// Journal is what happened, for the reader of a failed history.
+func (w *World) Journal() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]string(nil), w.journal...)
+}
+
+func (w *World) note(format string, args ...any) {
+	w.journal = append(w.journal, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
+}
+
+func (w *World) violate(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	w.violations = append(w.violations, text)
+	w.note("VIOLATION %s", text)
+}
+
+func (w *World) id(kind string) string {
+	w.nextID++
+	return fmt.Sprintf("%s%d", kind, w.nextID)
+}
+
+func (w *World) chance(p float64) bool { return p > 0 && w.rand.Float64() < p }
+
+func (w *World) delay() time.Duration {
+	return time.Duration(w.rand.Int64N(int64(w.faults.SlowMost)+1)) + time.Microsecond
+}
+
+// report is what an inspection of a pod would say now.
+func (w *World) report(uid types.UID) pod.Report {
+	r := pod.Report{Complete: true, Began: time.Now()}
+	for _, s := range w.sandboxes {
+		if s.uid == uid {
+			r.Sandboxes = append(r.Sandboxes, s.view())
+		}
+	}
+	for _, c := range w.containers {
+		if c.uid == uid {
+			r.Containers = append(r.Containers, c.view())
+		}
+	}
+	r.Namespace, r.Name = "default", w.names[uid]
+	return r
+}
+
+func (s *sandbox) view() pod.Sandbox {
+	v := pod.Sandbox{ID: s.id, Attempt: s.attempt, Ready: s.ready, Seen: time.Now(), CreatedAt: s.created, HostNetwork: s.host}
+	if s.ready && !s.host {
+		v.IPs = []string{"10.0.0.1"}
+	}
+	return v
+}
+
+func (c *container) view() pod.Container {
+	return pod.Container{
+		ID: c.id, SandboxID: c.sandbox, Name: c.name, Attempt: c.attempt, State: c.state, Seen: time.Now(), Hash: c.hash, Image: c.image,
+		CreatedAt: c.created, StartedAt: c.started, FinishedAt: c.ended, ExitCode: c.code, Reason: c.reason,
+	}
+}
+
+// Pod is what the world has of one pod, for checks at the end of a history.
+type Pod struct {
+	ReadySandboxes, Sandboxes int
+	// Running and Exited hold container names; Attempts the highest attempt by name.
+	Running, Exited map[string]int
+	Attempts        map[string]uint32
+	Volumes         int
+	Cgroup, Dir     bool
+	Remembered      *plan.Kept
+}
+
+// Pod tells what there is of a pod.
+func (w *World) Pod(uid types.UID) Pod {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := Pod{Running: map[string]int{}, Exited: map[string]int{}, Attempts: map[string]uint32{}}
+	for _, s := range w.sandboxes {
+		if s.uid == uid {
+			p.Sandboxes++
+			if s.ready {
+				p.ReadySandboxes++
+			}
+		}
+	}
+	for _, c := range w.containers {
+		if c.uid != uid {
+			continue
+		}
+		p.Attempts[c.name] = max(p.Attempts[c.name], c.attempt)
+		switch c.state {
+		case pod.Running:
+			p.Running[c.name]++
+		case pod.Exited:
+			p.Exited[c.name]++
+		}
+	}
+	p.Volumes, p.Cgroup, p.Dir = len(w.volumes[uid]), w.cgroups[uid], w.dirs[uid]
+	if r, ok := w.ledger[uid]; ok {
+		p.Remembered = &r.Kept
+	}
+	return p
+}

@@ -1,0 +1,142 @@
+package worker
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bosun-project/bosun/internal/plan"
+	"github.com/bosun-project/bosun/internal/pod"
+)
+
+// begin makes workers for pods that have none: first those that are left over, then the wanted ones in the order in
+// which they were made (behaviour 31).
+func (s *Set) begin(wanted Wanted, node Node) []*running {
+	var fresh []*running
+	for _, uid := range s.leftovers(wanted) {
+		fresh = append(fresh, s.add(s.leftover(uid), node))
+	}
+	var missing []*pod.Desired
+	for uid, d := range wanted.Pods {
+		if s.workers[uid] == nil {
+			missing = append(missing, d)
+		}
+	}
+	slices.SortFunc(missing, func(a, b *pod.Desired) int {
+		return cmp.Or(a.Pod.CreationTimestamp.Compare(b.Pod.CreationTimestamp.Time), a.Seen.Compare(b.Seen),
+			cmp.Compare(a.Pod.Namespace, b.Pod.Namespace), cmp.Compare(a.Pod.Name, b.Pod.Name), cmp.Compare(a.UID(), b.UID()))
+	})
+	for _, d := range missing {
+		fresh = append(fresh, s.add(d, node))
+	}
+	return fresh
+}
+
+// leftovers are pods that nobody wants and of which there is still something: in the runtime, in the ledger, on disk.
+// Until every source has spoken nobody can know that (behaviour 6).
+func (s *Set) leftovers(wanted Wanted) []types.UID {
+	if !wanted.Ready {
+		return nil
+	}
+	uids := map[types.UID]bool{}
+	for uid, st := range s.strays {
+		if len(st.observed.Sandboxes)+len(st.observed.Containers) > 0 {
+			uids[uid] = true
+		} else if wanted.Pods[uid] == nil {
+			delete(s.strays, uid)
+		}
+	}
+	for uid := range s.cfg.Remembered {
+		uids[uid] = true
+	}
+	for _, uid := range s.cfg.OnDisk {
+		uids[uid] = true
+	}
+	s.cfg.OnDisk = nil
+	var out []types.UID
+	for uid := range uids {
+		if wanted.Pods[uid] == nil && s.workers[uid] == nil {
+			out = append(out, uid)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// leftover is what is known of a pod that no source names.
+func (s *Set) leftover(uid types.UID) *pod.Desired {
+	rec := s.cfg.Remembered[uid]
+	if st := s.strays[uid]; st.name != "" {
+		rec.Namespace, rec.Name = st.namespace, st.name
+	}
+	return &pod.Desired{
+		Pod:    &v1.Pod{ObjectMeta: metav1.ObjectMeta{UID: uid, Namespace: rec.Namespace, Name: rec.Name}},
+		Source: pod.FromRuntime,
+	}
+}
+
+// add makes the worker of a pod; the caller starts it.
+func (s *Set) add(d *pod.Desired, node Node) *running {
+	uid := d.UID()
+	now := time.Now()
+	observed := s.strays[uid].observed
+	delete(s.strays, uid)
+	if observed.Inspected.IsZero() && !node.Relisted.IsZero() {
+		observed.Inspected = now // the listing told of everything there is, and this pod was not in it
+	}
+	w := &worker{
+		doer: s.cfg.Doer, ledger: s.cfg.Ledger, notes: s.cfg.Notes, story: &story{}, check: s.cfg.Check,
+		log:   s.cfg.Log.With("pod", d.Pod.Namespace+"/"+d.Pod.Name, "uid", uid),
+		inbox: newInbox(d, observed, plan.Facts{}),
+		show:  func(e *Entry) { s.table.show(uid, e) },
+	}
+	if rec, ok := s.cfg.Remembered[uid]; ok {
+		w.saved = encode(rec)
+		w.memory.Kept = rec.Kept.Rebase(now)
+	}
+	s.order++
+	r := &running{worker: w, uid: uid, order: s.order}
+	if d.Pod.Name != "" {
+		r.full = pod.FullNameOf(d.Pod)
+	}
+	s.workers[uid] = r
+	w.inbox.mark(w.memory.Kept)
+	return r
+}
+
+// judge asks admission about the pods it has not spoken of, oldest first. A pod that the ledger knows as admitted, or
+// that has containers, is not judged again (pains, row 1).
+func (s *Set) judge(node Node) {
+	var open []*running
+	var active []*pod.Desired
+	for _, w := range s.workers {
+		in := w.inbox.read()
+		switch {
+		case in.stopping || !in.desired.Wanted:
+		case w.verdict.Judged && w.verdict.Admit:
+			active = append(active, in.desired)
+		case w.verdict.Judged:
+		case in.admitted || len(in.observed.Containers) > 0:
+			w.verdict = plan.Verdict{Judged: true, Admit: true}
+			active = append(active, in.desired)
+		default:
+			open = append(open, w)
+		}
+	}
+	slices.SortFunc(open, func(a, b *running) int { return cmp.Compare(a.order, b.order) })
+	for _, w := range open {
+		if node.Relisted.IsZero() {
+			w.verdict = plan.Verdict{Message: "the runtime has not been listed yet"}
+			continue
+		}
+		d := w.inbox.read().desired
+		w.verdict = s.cfg.Judge(d, active)
+		if w.verdict.Judged && w.verdict.Admit {
+			active = append(active, d)
+		}
+	}
+}

@@ -1,0 +1,282 @@
+package worker_test
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bosun-project/bosun/internal/latest"
+	"github.com/bosun-project/bosun/internal/plan"
+	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/simworld"
+	"github.com/bosun-project/bosun/internal/worker"
+)
+
+var (
+	histories = flag.Int("histories", 300, "how many random histories to run")
+	seed      = flag.Uint64("seed", 0, "run the one history of this seed; 0 runs -histories of them")
+)
+
+// TestHistories runs random histories of sources, faults and crashes, and holds the invariants of design.md section 5.
+func TestHistories(t *testing.T) {
+	if *seed != 0 {
+		history(t, *seed)
+		return
+	}
+	for i := range *histories {
+		s := uint64(i + 1)
+		if !t.Run(fmt.Sprint(s), func(t *testing.T) { t.Parallel(); history(t, s) }) && !testing.Short() {
+			return
+		}
+	}
+}
+
+func history(t *testing.T, seed uint64) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &run{t: t, rand: rand.New(rand.NewPCG(seed, 1)), world: simworld.New(seed), pods: map[types.UID]*pod.Desired{}}
+		h.scripts()
+		h.wanted.Set(worker.Wanted{Pods: map[types.UID]*pod.Desired{}})
+		h.agent = h.world.Start(&h.wanted, h.options())
+		h.publish(h.rand.IntN(2) == 0)
+		for range 5 + h.rand.IntN(25) {
+			h.step()
+			h.pause()
+		}
+		h.settle()
+		h.verify()
+		h.agent.Crash()
+		time.Sleep(time.Hour) // let scripts and late events end
+		if bad := h.world.Violations(); len(bad) > 0 {
+			h.fail("violations:\n  %s", strings.Join(bad, "\n  "))
+		}
+	})
+}
+
+// run is one history under way.
+type run struct {
+	t      *testing.T
+	rand   *rand.Rand
+	world  *simworld.World
+	agent  *simworld.Agent
+	wanted latest.Cell[worker.Wanted]
+	ready  bool
+	pods   map[types.UID]*pod.Desired
+	made   []types.UID
+	names  int
+}
+
+func (h *run) options() simworld.Options {
+	return simworld.Options{Check: func(in plan.Input, p plan.Plan) {
+		debug(in, p)
+		if again := plan.Next(in); !reflect.DeepEqual(again, p) {
+			h.t.Errorf("the same input gave two plans:\n%+v\n%+v", p, again)
+		}
+		if p.Memory.Stage < in.Memory.Stage && in.Memory.Stage >= plan.Stopping && p.Memory.Stage < plan.Stopping {
+			h.t.Errorf("stage went back from %s to %s", in.Memory.Stage, p.Memory.Stage)
+		}
+		running := p.Memory.Stage == plan.Running
+		if p.Memory.Stage != plan.Done && !running && len(p.Effects) == 0 && len(p.Waits) == 0 && p.WakeAt.IsZero() {
+			h.t.Errorf("%s: stuck in %s: no effect, no wake-up, no named wait", in.Desired.UID(), p.Memory.Stage)
+		}
+	}}
+}
+
+func (h *run) fail(format string, args ...any) {
+	h.t.Helper()
+	h.agent.Crash()
+	time.Sleep(time.Hour)
+	h.t.Fatalf(format+"\njournal:\n%s", append(args, strings.Join(h.world.Journal(), "\n"))...)
+}
+
+func (h *run) scripts() {
+	h.world.Script("done", simworld.Script{ExitAfter: 2 * time.Second})
+	h.world.Script("quick", simworld.Script{ExitAfter: 10 * time.Millisecond})
+	h.world.Script("crash", simworld.Script{ExitAfter: 5 * time.Second, Code: 1})
+	h.world.Script("stubborn", simworld.Script{OnTerm: -1})
+	h.world.Script("slow", simworld.Script{OnTerm: 3 * time.Second})
+	h.world.Script("missing", simworld.Script{NoImage: true})
+}
+
+func (h *run) pick(options ...string) string { return options[h.rand.IntN(len(options))] }
+
+// newPod makes a random pod; its containers are named for their image.
+func (h *run) newPod(name string) *pod.Desired {
+	p := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", UID: types.UID(fmt.Sprintf("%s-%d", name, len(h.made)))}}
+	p.Spec.RestartPolicy = v1.RestartPolicy(h.pick("Always", "Always", "OnFailure", "Never"))
+	grace := int64(1 + h.rand.IntN(40))
+	p.Spec.TerminationGracePeriodSeconds = &grace
+	p.Spec.HostNetwork = h.rand.IntN(4) == 0
+	for i := range h.rand.IntN(3) {
+		p.Spec.Volumes = append(p.Spec.Volumes, v1.Volume{Name: fmt.Sprint("v", i)})
+	}
+	always := v1.ContainerRestartPolicyAlways
+	for i := range h.rand.IntN(4) {
+		c := v1.Container{Name: fmt.Sprint("init", i), Image: h.pick("done", "quick", "quick", "crash")}
+		if h.rand.IntN(2) == 0 {
+			c.Image, c.RestartPolicy = h.pick("run", "slow", "crash"), &always
+		}
+		p.Spec.InitContainers = append(p.Spec.InitContainers, c)
+	}
+	for i := range 1 + h.rand.IntN(3) {
+		c := v1.Container{Name: fmt.Sprint("app", i), Image: h.pick("run", "run", "slow", "stubborn", "crash", "done", "quick", "missing")}
+		if h.rand.IntN(3) == 0 {
+			c.Lifecycle = &v1.Lifecycle{PreStop: &v1.LifecycleHandler{Sleep: &v1.SleepAction{Seconds: 1}}}
+		}
+		if h.rand.IntN(4) == 0 {
+			c.Lifecycle = &v1.Lifecycle{PostStart: &v1.LifecycleHandler{Sleep: &v1.SleepAction{Seconds: 1}}}
+		}
+		p.Spec.Containers = append(p.Spec.Containers, c)
+	}
+	h.made = append(h.made, p.UID)
+	return &pod.Desired{Pod: p, Source: pod.FromFile, Seen: time.Now(), Wanted: true}
+}
+
+func (h *run) publish(ready bool) {
+	h.ready = h.ready || ready
+	pods := map[types.UID]*pod.Desired{}
+	for uid, d := range h.pods {
+		pods[uid] = d
+	}
+	h.wanted.Set(worker.Wanted{Pods: pods, Ready: h.ready})
+}
+
+func (h *run) anyPod() *pod.Desired {
+	for _, uid := range h.made {
+		if d, ok := h.pods[uid]; ok && h.rand.IntN(3) == 0 {
+			return d
+		}
+	}
+	return nil
+}
+
+// step does one random thing to the node.
+func (h *run) step() {
+	switch h.rand.IntN(13) {
+	case 0, 1, 2:
+		h.names++
+		d := h.newPod(fmt.Sprint("pod", h.names))
+		h.pods[d.UID()] = d
+		h.publish(true)
+	case 3:
+		if d := h.anyPod(); d != nil {
+			delete(h.pods, d.UID())
+			h.publish(true)
+		}
+	case 4, 5:
+		if d := h.anyPod(); d != nil { // an edit is another UID of the same name
+			delete(h.pods, d.UID())
+			n := h.newPod(d.Pod.Name)
+			h.pods[n.UID()] = n
+			h.publish(true)
+		}
+	case 6:
+		if d := h.anyPod(); d != nil { // removed and added again unchanged
+			delete(h.pods, d.UID())
+			h.publish(true)
+			time.Sleep(time.Duration(h.rand.IntN(2000)) * time.Millisecond)
+			h.pods[d.UID()] = d
+			h.publish(true)
+		}
+	case 7, 8:
+		h.restart()
+	case 9:
+		if d := h.anyPod(); d != nil {
+			h.world.KillSandbox(d.UID())
+		}
+	case 10:
+		if d := h.anyPod(); d != nil {
+			for _, id := range h.world.Live(d.UID()) {
+				h.world.End(id, 1, "")
+				break
+			}
+		}
+	case 11:
+		h.world.Change(func(f *simworld.Faults) {
+			f.FailBefore, f.FailAfter = h.rand.Float64()*0.2, h.rand.Float64()*0.2
+			f.LoseEvents, f.Replay = h.rand.Float64()*0.3, h.rand.Float64()*0.3
+			f.SlowMost = time.Duration(1+h.rand.IntN(300)) * time.Millisecond
+		})
+	case 12:
+		h.world.Change(func(f *simworld.Faults) {
+			f.RuntimeDown, f.LedgerFull = h.rand.IntN(2) == 0, h.rand.IntN(4) == 0
+		})
+	}
+}
+
+// restart crashes the agent and begins its next life; sources have to speak again.
+func (h *run) restart() {
+	h.agent.Crash()
+	if h.rand.IntN(3) == 0 { // the manifests change while the agent is away
+		if d := h.anyPod(); d != nil {
+			delete(h.pods, d.UID())
+		}
+	}
+	h.ready = false
+	early := worker.Wanted{Pods: map[types.UID]*pod.Desired{}}
+	h.wanted.Set(early)
+	h.agent = h.world.Start(&h.wanted, h.options())
+	time.Sleep(time.Duration(h.rand.IntN(3000)) * time.Millisecond)
+	h.publish(true)
+}
+
+func (h *run) pause() {
+	time.Sleep(time.Duration(h.rand.Int64N(int64([]time.Duration{time.Millisecond, 100 * time.Millisecond, 5 * time.Second, 3 * time.Minute}[h.rand.IntN(4)]))))
+}
+
+// settle ends all faults and gives the agent time to make everything right.
+func (h *run) settle() {
+	h.world.Change(func(f *simworld.Faults) { *f = simworld.Faults{SlowMost: 20 * time.Millisecond} })
+	h.publish(true)
+	time.Sleep(15 * time.Minute)
+	synctest.Wait()
+}
+
+// verify holds that the node has become what is wanted.
+func (h *run) verify() {
+	for _, uid := range h.made {
+		p := h.world.Pod(uid)
+		d, wanted := h.pods[uid]
+		if !wanted {
+			if p.Sandboxes+len(p.Running)+len(p.Exited)+p.Volumes > 0 || p.Cgroup || p.Dir || p.Remembered != nil {
+				h.fail("%s is not wanted and has left %+v; entry %+v", uid, p, h.agent.Table().Pod(uid))
+			}
+			continue
+		}
+		h.verifyWanted(d, p)
+	}
+}
+
+func (h *run) verifyWanted(d *pod.Desired, p simworld.Pod) {
+	spec := &d.Pod.Spec
+	stuck := false // an init container that never succeeds keeps the rest from running
+	for i := range spec.InitContainers {
+		c := &spec.InitContainers[i]
+		stuck = stuck || !pod.IsSidecar(c) && c.Image == "crash"
+	}
+	for i := range spec.Containers {
+		c := &spec.Containers[i]
+		forever := c.Image == "run" || c.Image == "slow" || c.Image == "stubborn"
+		endless := spec.RestartPolicy == v1.RestartPolicyAlways
+		if stuck && p.Running[c.Name] > 0 {
+			h.fail("%s: %s runs although an init container never succeeds", d.UID(), c.Name)
+		}
+		if !stuck && forever && endless && p.Running[c.Name] != 1 {
+			h.fail("%s: %s should run: %+v\nentry %+v", d.UID(), c.Name, p, h.agent.Table().Pod(d.UID()))
+		}
+		if p.Exited[c.Name] > 1 {
+			h.fail("%s: %d ended instances of %s are kept, want at most one", d.UID(), p.Exited[c.Name], c.Name)
+		}
+	}
+	if len(p.Running) > 0 && p.ReadySandboxes != 1 {
+		h.fail("%s: containers run in %d ready sandboxes", d.UID(), p.ReadySandboxes)
+	}
+}

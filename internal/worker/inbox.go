@@ -1,0 +1,67 @@
+package worker
+
+import (
+	"reflect"
+	"sync"
+
+	"github.com/bosun-project/bosun/internal/plan"
+	"github.com/bosun-project/bosun/internal/pod"
+)
+
+// inbox holds the newest of what others tell a worker. Any goroutine may put something in; the worker reads all at once.
+type inbox struct {
+	mu    sync.Mutex
+	in    inputs
+	newer chan struct{}
+}
+
+type inputs struct {
+	desired  *pod.Desired
+	observed pod.Observed
+	facts    plan.Facts
+	// stopping and admitted are what the worker itself last decided; the Set reads them.
+	stopping, admitted bool
+	// newer is closed when anything changes after this was read.
+	newer <-chan struct{}
+}
+
+func newInbox(d *pod.Desired, o pod.Observed, f plan.Facts) *inbox {
+	return &inbox{in: inputs{desired: d, observed: o, facts: f}, newer: make(chan struct{})}
+}
+
+func (b *inbox) read() inputs {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	in := b.in
+	in.newer = b.newer
+	return in
+}
+
+func (b *inbox) change(change func(*inputs)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	change(&b.in)
+	close(b.newer)
+	b.newer = make(chan struct{})
+}
+
+// tell hands on what the source and the node say, and wakes the worker only if that is new.
+func (b *inbox) tell(d *pod.Desired, f plan.Facts) {
+	b.mu.Lock()
+	same := b.in.desired == d && reflect.DeepEqual(b.in.facts, f)
+	b.mu.Unlock()
+	if !same {
+		b.change(func(in *inputs) { in.desired, in.facts = d, f })
+	}
+}
+
+// mark notes what the worker decided. It wakes nobody: the worker knows, and the Set looks when it has to.
+func (b *inbox) mark(k plan.Kept) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.in.stopping, b.in.admitted = k.Stop != nil, !k.Admitted.IsZero()
+}
+
+func (b *inbox) deliver(r pod.Report) {
+	b.change(func(in *inputs) { in.observed = in.observed.Merge(r) })
+}

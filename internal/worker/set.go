@@ -1,0 +1,220 @@
+package worker
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bosun-project/bosun/internal/note"
+	"github.com/bosun-project/bosun/internal/plan"
+	"github.com/bosun-project/bosun/internal/pod"
+)
+
+// Wanted is what all sources together want.
+type Wanted struct {
+	Pods map[types.UID]*pod.Desired
+	// Ready is true once every source has spoken.
+	Ready bool
+}
+
+// Node is what the node as a whole tells its pods.
+type Node struct {
+	RuntimeUp      bool
+	RuntimeMessage string
+	NetworkReady   bool
+	NetworkMessage string
+	// Relisted is when the first complete listing of the runtime that was delivered had begun; zero before.
+	Relisted time.Time
+}
+
+// Judge is admission: it says whether a pod may run beside the pods that do. It must be pure and quick.
+type Judge func(candidate *pod.Desired, running []*pod.Desired) plan.Verdict
+
+// Config is what a Set is built from.
+type Config struct {
+	Doer   Doer
+	Ledger Ledger
+	Judge  Judge
+	// Wanted and Node return the newest values, and a channel that is closed when there are newer ones.
+	Wanted func() (Wanted, <-chan struct{})
+	Node   func() (Node, <-chan struct{})
+	// Remembered holds the ledger's records, and OnDisk the pods that have left something on the node's disk or cgroups.
+	Remembered map[types.UID]Record
+	OnDisk     []types.UID
+	CrashCap   time.Duration
+	Notes      note.Sink
+	// Check, if set, sees every plan; tests hold invariants with it.
+	Check func(plan.Input, plan.Plan)
+	Log   *slog.Logger
+}
+
+// Set runs a worker for each pod.
+type Set struct {
+	cfg   Config
+	table *Table
+
+	mu      sync.Mutex
+	workers map[types.UID]*running
+	// strays holds what the runtime reported of pods that have no worker.
+	strays map[types.UID]stray
+	poke   chan struct{}
+
+	order uint64
+}
+
+type running struct {
+	*worker
+	uid  types.UID
+	full pod.FullName
+	// order is when it was begun, relative to others: of two pods of one full name, the later one waits.
+	order uint64
+	// verdict is what admission said, judged once.
+	verdict plan.Verdict
+}
+
+type stray struct {
+	namespace, name string
+	observed        pod.Observed
+	annotated       pod.Report
+}
+
+// New builds a Set. Nothing runs before Run.
+func New(cfg Config) *Set {
+	return &Set{cfg: cfg, table: NewTable(), workers: map[types.UID]*running{}, strays: map[types.UID]stray{}, poke: make(chan struct{}, 1)}
+}
+
+// Table is where the pods can be read.
+func (s *Set) Table() *Table { return s.table }
+
+// Deliver hands on what the runtime has of a pod.
+func (s *Set) Deliver(uid types.UID, r pod.Report) {
+	s.mu.Lock()
+	w := s.workers[uid]
+	if w == nil {
+		st := s.strays[uid]
+		st.observed = st.observed.Merge(r)
+		if r.Name != "" {
+			st.namespace, st.name, st.annotated = r.Namespace, r.Name, r
+		}
+		s.strays[uid] = st
+	}
+	s.mu.Unlock()
+	if w != nil {
+		w.inbox.deliver(r)
+		return
+	}
+	s.wake()
+}
+
+func (s *Set) wake() {
+	select {
+	case s.poke <- struct{}{}:
+	default:
+	}
+}
+
+// Run keeps the right workers running until the context ends, and returns when all of them have returned.
+func (s *Set) Run(ctx context.Context) error {
+	var group sync.WaitGroup
+	defer group.Wait()
+	for {
+		wanted, newerWanted := s.cfg.Wanted()
+		node, newerNode := s.cfg.Node()
+		for _, w := range s.reconcile(wanted, node) {
+			group.Go(func() { s.live(ctx, w) })
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-newerWanted:
+		case <-newerNode:
+		case <-s.poke:
+		}
+	}
+}
+
+// live runs one worker to its end and forgets the pod when it is done.
+func (s *Set) live(ctx context.Context, w *running) {
+	if !w.run(ctx) {
+		return
+	}
+	if !s.forget(ctx, w) {
+		return
+	}
+	s.mu.Lock()
+	delete(s.workers, w.uid)
+	delete(s.cfg.Remembered, w.uid)
+	s.mu.Unlock()
+	s.table.drop(w.uid)
+	s.wake()
+}
+
+// forget removes the ledger's record of an ended pod; while the ledger cannot be written it tries again each second.
+func (s *Set) forget(ctx context.Context, w *running) bool {
+	for said := false; ; said = true {
+		err := s.cfg.Ledger.Forget(ctx, w.uid)
+		if err == nil {
+			return true
+		}
+		if !said && ctx.Err() == nil {
+			w.log.Error("the ended pod cannot be forgotten in the ledger", "err", err)
+		}
+		retry := time.NewTimer(time.Second)
+		select {
+		case <-ctx.Done():
+			retry.Stop()
+			return false
+		case <-retry.C:
+		}
+	}
+}
+
+// reconcile tells all workers what is new and returns those that have to be started.
+func (s *Set) reconcile(wanted Wanted, node Node) []*running {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fresh := s.begin(wanted, node)
+	s.judge(node)
+	for _, w := range s.workers {
+		s.inform(w, wanted, node)
+	}
+	return fresh
+}
+
+// inform hands a worker what its source and the node say; it wakes only when that is new.
+func (s *Set) inform(w *running, wanted Wanted, node Node) {
+	in := w.inbox.read()
+	d := in.desired
+	switch now, ok := wanted.Pods[w.uid]; {
+	case ok && d.Wanted:
+		d = now
+	case ok && in.stopping: // wanted again while it ends: a new life begins when this one is over
+	case ok:
+		d = now
+	case d.Wanted && wanted.Ready:
+		gone := *d
+		gone.Wanted = false
+		d = &gone
+	}
+	facts := in.facts // what others told of the pod stays
+	facts.SourcesReady, facts.Rival, facts.Verdict, facts.CrashCap = wanted.Ready, s.rival(w), w.verdict, s.cfg.CrashCap
+	facts.RuntimeUp, facts.RuntimeMessage = node.RuntimeUp, node.RuntimeMessage
+	facts.NetworkReady, facts.NetworkMessage = node.NetworkReady, node.NetworkMessage
+	w.inbox.tell(d, facts)
+}
+
+// rival is an older pod of the same full name that has not ended yet.
+func (s *Set) rival(w *running) types.UID {
+	if w.full == "" {
+		return ""
+	}
+	for _, other := range s.workers {
+		if other.full == w.full && other.order < w.order {
+			return other.uid
+		}
+	}
+	return ""
+}
