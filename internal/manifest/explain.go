@@ -105,6 +105,10 @@ func (r *reader) scalar(v any, t reflect.Type, at steps) {
 // leaf checks a value of a type that reads itself.
 func (r *reader) leaf(v any, t reflect.Type, at steps) {
 	raw, err := json.Marshal(v)
+	if err == nil && t == reflect.TypeFor[resource.Quantity]() && dangerous.Match(raw) {
+		r.mismatch(v, "a quantity that a computer could have", at)
+		return
+	}
 	if err == nil {
 		err = json.Unmarshal(raw, reflect.New(t).Interface())
 	}

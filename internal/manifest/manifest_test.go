@@ -112,6 +112,28 @@ func TestManyAliasesEnd(t *testing.T) {
 	}
 }
 
+// TestHugeNumbersEnd is about numbers that would keep the parser of quantities busy for hours.
+func TestHugeNumbersEnd(t *testing.T) {
+	for _, q := range []string{"1e99", "1e9999", "1e99999999", "1e-99999999", "99999999999999999999999999E99999", "0.5e-5000000", strings.Repeat("9", 100000)} {
+		for _, quote := range []string{"", "'"} {
+			text := strings.Replace(web, "image: nginx", "image: nginx, resources: {limits: {cpu: "+quote+q+quote+"}}", 1)
+			pods, err := Read([]byte(text), From{NodeName: "n"})
+			rounded := quote == "" && strings.Contains(q, "e-") // YAML has made it 0 already
+			if err == nil && (q != "1e99" && !rounded || len(pods) != 1) {
+				t.Errorf("%.30s: want an error", quote+q)
+			}
+		}
+		text := `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"x"},"spec":{"containers":[{"name":"a","image":"b","resources":{"limits":{"cpu":` + q + `}}}]}}`
+		if _, err := Read([]byte(text), From{NodeName: "n"}); err == nil && q != "1e99" {
+			t.Errorf("%.30s as a number of JSON: want an error", q)
+		}
+	}
+	// The same letters elsewhere are harmless.
+	if _, err := Read([]byte(strings.Replace(web, "nginx", "nginx:1e99999999", 1)), From{NodeName: "n"}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSecretsAreNotShown(t *testing.T) {
 	text := strings.Replace(web, "image: nginx", "image: nginx, args: [424242], env: [{name: PIN, value: 424242}]", 1)
 	_, err := Decode([]byte(text), "a")

@@ -1,9 +1,11 @@
 package manifest
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"regexp"
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
@@ -173,6 +175,9 @@ func nameIn(metadata []byte) string {
 
 // strict decodes into a typed object. When that fails, it looks for all the reasons.
 func (r *reader) strict(raw []byte, into any, at steps) {
+	if dangerous.Match(raw) && !r.harmless(raw, reflect.TypeOf(into).Elem(), at) {
+		return
+	}
 	repeated, err := kjson.UnmarshalStrict(raw, into)
 	if err == nil && len(repeated) == 0 {
 		return
@@ -207,4 +212,34 @@ func (r *reader) strict(raw []byte, into any, at steps) {
 			r.wrong(at, "%s", strings.TrimPrefix(e.Error(), "json: "))
 		}
 	}
+}
+
+// dangerous finds what may be a number so large or so long that a quantity would be busy with it for hours.
+var dangerous = regexp.MustCompile(`[0-9.][eE][+-]?[0-9]{3,}|[0-9.]{100,}`)
+
+// harmless looks at the fields of a text with a dangerous number before anyone takes them for quantities.
+func (r *reader) harmless(raw []byte, t reflect.Type, at steps) bool {
+	known := len(r.faults)
+	for d := newNumberDecoder(raw); ; {
+		token, err := d.Token()
+		if err != nil {
+			break // the end; what is no JSON is told later
+		}
+		if n, ok := token.(json.Number); ok && dangerous.MatchString(n.String()) {
+			r.wrong(at, "the number %s is more than any field can take", quote(n.String()))
+			return false
+		}
+	}
+	var tree any
+	if kjson.UnmarshalCaseSensitivePreserveInts(raw, &tree) != nil {
+		return true
+	}
+	r.walk(tree, t, at)
+	return len(r.faults) == known
+}
+
+func newNumberDecoder(raw []byte) *json.Decoder {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	return d
 }
