@@ -113,7 +113,7 @@ func (b *Box) bringUp(ctx context.Context) (Health, error) {
 // keep takes over a containerd that runs with our configuration. One that runs with another, or does not answer, is ended.
 func (b *Box) keep(ctx context.Context, boot string) (Health, bool, error) {
 	r := readRecord(b.cfg.recordFile())
-	p, err := r.find(boot)
+	p, err := r.find(ctx, boot)
 	if errors.Is(err, errNoProcess) {
 		r.Config = ""
 		p, err = b.search()

@@ -20,6 +20,7 @@ import (
 type process struct {
 	pid   int
 	start uint64 // clock ticks after boot
+	dying bool   // when it was opened its first thread had ended; others may need a moment more
 	file  *os.File
 }
 
@@ -42,14 +43,11 @@ func openProcess(pid int, start uint64) (*process, error) {
 	p := &process{pid: pid, file: os.NewFile(uintptr(fd), "pidfd")}
 	// Read after the descriptor was opened: so it is the start of the very process the descriptor means.
 	stat, err := readStat(pid)
-	if err != nil || start != 0 && (stat.start != start || stat.state == 'Z') {
-		if err == nil && stat.start == start && stat.parent == os.Getpid() {
-			p.reap() // our child, dead and not yet noticed: leave no zombie
-		}
+	if err != nil || start != 0 && stat.start != start {
 		p.close()
 		return nil, errNoProcess
 	}
-	p.start = stat.start
+	p.start, p.dying = stat.start, stat.state == 'Z'
 	return p, nil
 }
 
@@ -199,12 +197,24 @@ type record struct {
 
 const recordVersion = 1
 
-// find returns the process of a record, if it still runs: same boot, same number, same start.
-func (r record) find(boot string) (*process, error) {
+// find returns the process of a record, if it still runs: same boot, same number, same start. One that is just dying is
+// seen off.
+func (r record) find(ctx context.Context, boot string) (*process, error) {
 	if r.PID <= 0 || r.Start == 0 || r.Boot != boot {
 		return nil, errNoProcess
 	}
-	return openProcess(r.PID, r.Start)
+	p, err := openProcess(r.PID, r.Start)
+	if err != nil || !p.dying {
+		return p, err
+	}
+	defer p.close()
+	ctx, cancel := context.WithTimeout(ctx, killPatience)
+	defer cancel()
+	if err := p.wait(ctx); err != nil {
+		return nil, fmt.Errorf("wait for the dying process %d: %w", p.pid, err)
+	}
+	p.reap()
+	return nil, errNoProcess
 }
 
 // readRecord reads the pid record. A missing or unreadable one is no record: then the process table is searched.

@@ -73,7 +73,7 @@ func (b *Box) takeDown(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := readRecord(c.recordFile()).find(boot)
+	p, err := readRecord(c.recordFile()).find(ctx, boot)
 	if errors.Is(err, errNoProcess) {
 		p, err = b.search()
 	}
