@@ -63,7 +63,9 @@ func clusterConf(p *v1.Pod, n *Node) ResolvConf {
 	if d := n.ClusterDomain; d != "" {
 		conf.Searches = []string{p.Namespace + ".svc." + d, "svc." + d, d}
 	}
-	conf.Searches = append(conf.Searches, n.HostResolv.Searches...)
+	if !n.NoHostResolv {
+		conf.Searches = append(conf.Searches, n.HostResolv.Searches...)
+	}
 	return conf
 }
 

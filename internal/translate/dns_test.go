@@ -30,6 +30,7 @@ func TestDNS(t *testing.T) {
 		{name: "76 no cluster domain", change: func(n *translate.Node) { n.ClusterDomain = "" }, servers: "10.96.0.10", searches: "example.com", options: "ndots:5"},
 		{name: "76 host searches already there", change: func(n *translate.Node) { n.HostResolv.Searches = []string{"cluster.local", "x"} },
 			servers: "10.96.0.10", searches: cluster + " x", options: "ndots:5"},
+		{name: "76 no host resolver", change: func(n *translate.Node) { n.NoHostResolv = true }, servers: "10.96.0.10", searches: cluster, options: "ndots:5"},
 		{name: "77 Default", spec: "dnsPolicy: Default", servers: "192.0.2.53", searches: "example.com", options: "edns0 ndots:2"},
 		{name: "77 ClusterFirst in the node's network, 369", spec: "hostNetwork: true", servers: "192.0.2.53", searches: "example.com", options: "edns0 ndots:2"},
 		{name: "77 ClusterFirstWithHostNet", spec: "hostNetwork: true\ndnsPolicy: ClusterFirstWithHostNet", servers: "10.96.0.10", searches: cluster + " example.com", options: "ndots:5"},

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -279,4 +278,11 @@ func containerOf(t *testing.T, spec, name string, change func(*translate.Node, *
 	return translate.Container(&pod.Desired{Pod: p, Source: pod.FromAPI}, name, 0, image(c), n, in)
 }
 
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+func containerOfPod(t *testing.T, p *v1.Pod) (*runtimeapi.ContainerConfig, error) {
+	t.Helper()
+	in, err := inputs(p, &p.Spec.Containers[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return translate.Container(&pod.Desired{Pod: p, Source: pod.FromAPI}, p.Spec.Containers[0].Name, 0, image(&p.Spec.Containers[0]), node(), in)
+}

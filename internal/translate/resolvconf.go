@@ -3,6 +3,7 @@ package translate
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -53,18 +54,15 @@ func ParseResolvConf(data []byte) (ResolvConf, error) {
 
 // mergeOptions adds options to a list in which each name is there once; the later value holds.
 func mergeOptions(list, more []string) []string {
-	out := append([]string(nil), list...)
-	for _, o := range more {
+	out, at := make([]string, 0, len(list)+len(more)), map[string]int{}
+	for _, o := range slices.Concat(list, more) {
 		name, _, _ := strings.Cut(o, ":")
-		replaced := false
-		for i := range out {
-			if have, _, _ := strings.Cut(out[i], ":"); have == name {
-				out[i], replaced = o, true
-			}
+		if i, known := at[name]; known {
+			out[i] = o
+			continue
 		}
-		if !replaced {
-			out = append(out, o)
-		}
+		at[name] = len(out)
+		out = append(out, o)
 	}
 	return out
 }

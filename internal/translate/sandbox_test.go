@@ -377,3 +377,23 @@ containers: [{name: app, image: i, ports: [{name: p, containerPort: 8}], lifecyc
 		}
 	})
 }
+
+func FuzzParseContainerAnnotations(f *testing.F) {
+	f.Add("1", "30", `{"exec":{"command":["x"]}}`, `[{"containerPort":80}]`)
+	f.Add("-1", "", "{", "null")
+	f.Fuzz(func(t *testing.T, count, grace, preStop, ports string) {
+		noted, err := translate.ParseContainerAnnotations(map[string]string{
+			"io.kubernetes.container.restartCount": count, "io.kubernetes.pod.terminationGracePeriod": grace,
+			"io.kubernetes.container.preStopHandler": preStop, "io.kubernetes.container.ports": ports,
+		})
+		if err == nil && (noted.TerminationGrace == nil || noted.PreStop == nil) {
+			t.Errorf("no error, but %+v", noted)
+		}
+		// Whatever the annotations say, the container can be described for stopping, and its description written down.
+		d := translate.Orphan("u", pod.Report{Containers: []pod.Container{{Name: "a", Annotations: map[string]string{
+			"io.kubernetes.container.preStopHandler": preStop, "io.kubernetes.container.ports": ports}}}}, time.Time{})
+		if _, err := translate.ContainerAnnotations(d.Pod, &d.Pod.Spec.Containers[0], 0); err != nil {
+			t.Errorf("orphan cannot be written down: %v", err)
+		}
+	})
+}
