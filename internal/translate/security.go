@@ -71,6 +71,7 @@ func security(p *v1.Pod, c *v1.Container, imageUser string, n *Node, in *Inputs)
 	if out.Seccomp, err = seccomp(c, sc.SeccompProfile, n); err != nil {
 		return nil, err
 	}
+	//lint:ignore SA1019 older runtimes read only this field
 	if out.Apparmor, out.ApparmorProfile, err = appArmor(p, c); err != nil {
 		return nil, err
 	}

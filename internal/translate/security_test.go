@@ -26,10 +26,11 @@ func whom(s sec) string {
 func filter(s sec) string { return s.Seccomp.ProfileType.String() + " " + s.Seccomp.LocalhostRef }
 
 func armor(s sec) string {
+	old := s.ApparmorProfile //lint:ignore SA1019 older runtimes read it
 	if s.Apparmor == nil {
-		return "none " + s.ApparmorProfile
+		return "none " + old
 	}
-	return s.Apparmor.ProfileType.String() + " " + s.Apparmor.LocalhostRef + " " + s.ApparmorProfile
+	return s.Apparmor.ProfileType.String() + " " + s.Apparmor.LocalhostRef + " " + old
 }
 
 func TestSecurity(t *testing.T) {
