@@ -48,7 +48,11 @@ func (d *draft) wait(w Wait) {
 	}
 }
 
+// wake asks to be woken at a time to come; what is past has been considered.
 func (d *draft) wake(at time.Time) {
+	if !at.After(d.in.Now) {
+		return
+	}
 	if d.wakeAt.IsZero() || at.Before(d.wakeAt) {
 		d.wakeAt = at
 	}

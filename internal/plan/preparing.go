@@ -64,7 +64,11 @@ func (d *draft) anyIn(sandboxID string) bool {
 // newSandbox replaces what is there of sandboxes by a new one: first everything that lives in an old one ends
 // (behaviours 47, 54).
 func (d *draft) newSandbox() {
-	if d.endOldSandboxes() || d.busyMakingOther(RunSandbox) || !d.mem.Session.Made {
+	if d.endOldSandboxes() || !d.mem.Session.Made {
+		return
+	}
+	if d.busyMakingOther(RunSandbox) {
+		d.wait(Wait{For: "cancelled start"})
 		return
 	}
 	if !d.in.Desired.Pod.Spec.HostNetwork && !d.in.Facts.NetworkReady {

@@ -83,6 +83,9 @@ func (h *run) options() simworld.Options {
 		if p.Memory.Stage < in.Memory.Stage && in.Memory.Stage >= plan.Stopping && p.Memory.Stage < plan.Stopping {
 			h.t.Errorf("stage went back from %s to %s", in.Memory.Stage, p.Memory.Stage)
 		}
+		if !p.WakeAt.IsZero() && !p.WakeAt.After(in.Now) {
+			h.t.Errorf("woken at %s, which is not after %s", p.WakeAt, in.Now)
+		}
 		running := p.Memory.Stage == plan.Running
 		if p.Memory.Stage != plan.Done && !running && len(p.Effects) == 0 && len(p.Waits) == 0 && p.WakeAt.IsZero() {
 			h.t.Errorf("%s: stuck in %s: no effect, no wake-up, no named wait", in.Desired.UID(), p.Memory.Stage)

@@ -126,7 +126,11 @@ func (w *worker) learn(flights *flights, o plan.Outcome) {
 // once and tried again each second.
 func (w *worker) save(ctx context.Context, d *pod.Desired, kept plan.Kept, now time.Time) {
 	record := encode(Record{Namespace: d.Pod.Namespace, Name: d.Pod.Name, Kept: kept})
-	if string(record) == string(w.saved) || w.unsaved != nil && now.Before(w.retry) {
+	if string(record) == string(w.saved) { // nothing is owed to the ledger, even if it refused something meanwhile
+		w.unsaved, w.retry = nil, time.Time{}
+		return
+	}
+	if w.unsaved != nil && now.Before(w.retry) {
 		return
 	}
 	err := w.ledger.Save(ctx, d.UID(), Record{Namespace: d.Pod.Namespace, Name: d.Pod.Name, Kept: kept})
