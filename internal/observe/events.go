@@ -86,7 +86,8 @@ func (o *Observer) followOnce(ctx context.Context, began time.Time) error {
 	}
 }
 
-// streamStands is called once for each stream. What happened before the stream stood is found by a listing.
+// streamStands is called once for each stream. What happened before the stream stood is found by a listing, and so
+// is that a pod of an old event, replayed when the stream began, is gone.
 func (o *Observer) streamStands() {
 	o.change(func(h *Health) { h.EventStream = true })
 	o.call(o.cfg.Metrics.StreamUp)
@@ -95,9 +96,8 @@ func (o *Observer) streamStands() {
 
 // hear hands an event on and asks for an inspection where the event leaves something open.
 func (o *Observer) hear(e engine.Event, subscribed time.Time) {
-	fresh := !e.At.Before(subscribed)
-	if fresh && o.cfg.Metrics.EventDelay != nil {
-		o.cfg.Metrics.EventDelay(time.Since(e.At))
+	if late := o.cfg.Metrics.EventDelay; late != nil && !e.At.Before(subscribed) { // a replay tells nothing of the delay
+		late(time.Since(e.At))
 	}
 	uid := e.UID
 	if uid == "" {
@@ -109,8 +109,8 @@ func (o *Observer) hear(e engine.Event, subscribed time.Time) {
 		return
 	}
 	o.cfg.Receiver.Deliver(uid, e.Report)
-	known := o.roster.mention(uid, &e.Report)
-	if !e.Whole || e.Kind == engine.Deleted || e.Kind == engine.Other || !known && !fresh {
+	o.roster.mention(uid, &e.Report)
+	if !e.Whole || e.Kind == engine.Deleted || e.Kind == engine.Other {
 		o.inbox.want(uid, false)
 	}
 }

@@ -43,6 +43,7 @@ type fakeRuntime struct {
 	made map[types.UID]int // how often a pod was made: the runtime never uses an ID twice
 
 	slow      time.Duration // an inspection takes so long
+	listSlow  time.Duration // a listing takes so long
 	inFlight  map[types.UID]int
 	inspected map[types.UID]int
 	listed    int
@@ -126,7 +127,6 @@ func (f *fakeRuntime) List(ctx context.Context) (map[types.UID]engine.Brief, err
 		return nil, err
 	}
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.listed++
 	briefs := map[types.UID]engine.Brief{}
 	for uid, r := range f.pods {
@@ -139,7 +139,14 @@ func (f *fakeRuntime) List(ctx context.Context) (map[types.UID]engine.Brief, err
 		}
 		briefs[uid] = engine.Brief{Namespace: r.Namespace, Name: r.Name, Fingerprint: h.Sum64()}
 	}
-	return briefs, nil
+	slow := f.listSlow
+	f.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(slow):
+		return briefs, nil
+	}
 }
 
 func (f *fakeRuntime) Inspect(ctx context.Context, uid types.UID) (pod.Report, error) {

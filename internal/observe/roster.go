@@ -58,18 +58,23 @@ func (r *roster) nameOf(uid types.UID) (namespace, name string) {
 	return "", ""
 }
 
-// mention notes that an event told of a pod. It tells whether the pod was known before.
-func (r *roster) mention(uid types.UID, report *pod.Report) bool {
+// mention notes that an event told of a pod.
+func (r *roster) mention(uid types.UID, report *pod.Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e, known := r.pods[uid]
-	if !known {
+	e := r.entryOf(uid)
+	e.mentioned = time.Now()
+	r.learn(uid, e, report)
+}
+
+// entryOf returns the entry of a pod, a new one if need be.
+func (r *roster) entryOf(uid types.UID) *entry {
+	e := r.pods[uid]
+	if e == nil {
 		e = &entry{}
 		r.pods[uid] = e
 	}
-	e.mentioned = time.Now()
-	r.learn(uid, e, report)
-	return known
+	return e
 }
 
 func (r *roster) learn(uid types.UID, e *entry, report *pod.Report) {
@@ -116,11 +121,7 @@ func (r *roster) compare(briefs map[types.UID]engine.Brief, began time.Time) (ch
 		}
 	}
 	for uid, b := range briefs {
-		e := r.pods[uid]
-		if e == nil {
-			e = &entry{}
-			r.pods[uid] = e
-		}
+		e := r.entryOf(uid)
 		e.namespace, e.name = b.Namespace, b.Name
 		if e.mentioned.Before(began) {
 			e.mentioned = began
@@ -169,10 +170,7 @@ func (r *roster) delivered(uid types.UID, report *pod.Report, answered mark) boo
 	case nothing && e != nil && e.mentioned.Before(report.Began):
 		r.forget(uid)
 	case !nothing:
-		if e == nil {
-			e = &entry{}
-			r.pods[uid] = e
-		}
+		e = r.entryOf(uid)
 		if e.mentioned.Before(report.Began) {
 			e.mentioned = report.Began
 		}
