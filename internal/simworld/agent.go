@@ -162,7 +162,7 @@ func (a *Agent) deliver(uid types.UID, r pod.Report) {
 var errLedgerFull = errors.New("no space left on device")
 
 // Save implements worker.Ledger.
-func (a *Agent) Save(_ context.Context, uid types.UID, r worker.Record) error {
+func (a *Agent) Save(_ context.Context, uid types.UID, r plan.Record) error {
 	w := a.world
 	w.mu.Lock()
 	defer w.mu.Unlock()

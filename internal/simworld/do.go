@@ -12,12 +12,12 @@ import (
 )
 
 // roundTrip is what a record looks like after it was written and read.
-func roundTrip(r worker.Record) worker.Record {
+func roundTrip(r plan.Record) plan.Record {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return r
 	}
-	var out worker.Record
+	var out plan.Record
 	if json.Unmarshal(text, &out) != nil {
 		return r
 	}

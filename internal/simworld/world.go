@@ -10,7 +10,6 @@ import (
 
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
-	"github.com/bosun-project/bosun/internal/worker"
 )
 
 // World is everything outside the agent. It outlives agents: a crash ends an Agent, not the World.
@@ -23,7 +22,7 @@ type World struct {
 	volumes    map[types.UID]map[string]bool
 	cgroups    map[types.UID]bool
 	dirs       map[types.UID]bool
-	ledger     map[types.UID]worker.Record
+	ledger     map[types.UID]plan.Record
 	names      map[types.UID]string // full names, for the check that no two versions of a pod run
 	nextID     int
 	agent      *Agent
@@ -91,7 +90,7 @@ func New(seed uint64) *World {
 	return &World{
 		rand:      rand.New(rand.NewPCG(seed, 0xb05)),
 		sandboxes: map[string]*sandbox{}, containers: map[string]*container{}, volumes: map[types.UID]map[string]bool{},
-		cgroups: map[types.UID]bool{}, dirs: map[types.UID]bool{}, ledger: map[types.UID]worker.Record{},
+		cgroups: map[types.UID]bool{}, dirs: map[types.UID]bool{}, ledger: map[types.UID]plan.Record{},
 		names: map[types.UID]string{}, scripts: map[string]Script{}, preStops: map[string]int{}, deadlines: map[string]time.Time{},
 		faults: Faults{SlowMost: 20 * time.Millisecond},
 	}

@@ -111,7 +111,7 @@ func sortInFlight(f []InFlight) {
 }
 
 // encode is the record as the ledger would keep it; two records of the same text need no second write.
-func encode(r Record) []byte {
+func encode(r plan.Record) []byte {
 	text, err := json.Marshal(r)
 	if err != nil { // plain values of our own always have a JSON
 		return nil

@@ -42,7 +42,7 @@ type Config struct {
 	Wanted func() (Wanted, <-chan struct{})
 	Node   func() (Node, <-chan struct{})
 	// Remembered holds the ledger's records, and OnDisk the pods that have left something on the node's disk or cgroups.
-	Remembered map[types.UID]Record
+	Remembered map[types.UID]plan.Record
 	OnDisk     []types.UID
 	CrashCap   time.Duration
 	Notes      note.Sink

@@ -25,15 +25,8 @@ type Seen struct {
 
 // Ledger remembers what must survive a crash. Save returns once the record is safe on disk.
 type Ledger interface {
-	Save(ctx context.Context, uid types.UID, record Record) error
+	Save(ctx context.Context, uid types.UID, record plan.Record) error
 	Forget(ctx context.Context, uid types.UID) error
-}
-
-// Record is what the ledger keeps of a pod.
-type Record struct {
-	Namespace string    `json:"namespace"`
-	Name      string    `json:"name"`
-	Kept      plan.Kept `json:"kept"`
 }
 
 // worker is the life of one pod.
@@ -125,7 +118,7 @@ func (w *worker) learn(flights *flights, o plan.Outcome) {
 // save writes what must survive a crash, before anything is done about it. A ledger that cannot be written is said
 // once and tried again each second.
 func (w *worker) save(ctx context.Context, d *pod.Desired, kept plan.Kept, now time.Time) {
-	record := encode(Record{Namespace: d.Pod.Namespace, Name: d.Pod.Name, Kept: kept})
+	record := encode(plan.Record{Namespace: d.Pod.Namespace, Name: d.Pod.Name, Kept: kept})
 	if string(record) == string(w.saved) { // nothing is owed to the ledger, even if it refused something meanwhile
 		w.unsaved, w.retry = nil, time.Time{}
 		return
@@ -133,7 +126,7 @@ func (w *worker) save(ctx context.Context, d *pod.Desired, kept plan.Kept, now t
 	if w.unsaved != nil && now.Before(w.retry) {
 		return
 	}
-	err := w.ledger.Save(ctx, d.UID(), Record{Namespace: d.Pod.Namespace, Name: d.Pod.Name, Kept: kept})
+	err := w.ledger.Save(ctx, d.UID(), plan.Record{Namespace: d.Pod.Namespace, Name: d.Pod.Name, Kept: kept})
 	switch {
 	case err != nil && ctx.Err() != nil:
 	case err != nil:
