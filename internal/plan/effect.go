@@ -22,6 +22,7 @@ const (
 	PostStart                       // Container, ID
 	PreStop                         // Container, ID, Deadline
 	StopContainer                   // Container, ID, Deadline, Why
+	ReadEnd                         // Container, ID, Attempt: the termination message
 	RemoveContainer                 // Container, ID, Attempt
 	StopSandbox                     // ID, Attempt
 	RemoveSandbox                   // ID, Attempt
@@ -33,7 +34,7 @@ const (
 var kindNames = [...]string{
 	Look: "look", MakePod: "make pod", SetupVolume: "set up volume", EnsureImage: "ensure image", RunSandbox: "run sandbox",
 	CreateContainer: "create container", StartContainer: "start container", PostStart: "run postStart of", PreStop: "run preStop of",
-	StopContainer: "stop container", RemoveContainer: "remove container", StopSandbox: "stop sandbox", RemoveSandbox: "remove sandbox",
+	StopContainer: "stop container", ReadEnd: "read the end of", RemoveContainer: "remove container", StopSandbox: "stop sandbox", RemoveSandbox: "remove sandbox",
 	TearVolumes: "tear down volumes", UnmakePod: "remove cgroup", ForgetPod: "remove directories",
 }
 
@@ -68,7 +69,7 @@ func (e Effect) Key() string {
 	switch e.Kind {
 	case SetupVolume:
 		return e.Kind.String() + " " + e.Volume
-	case EnsureImage, CreateContainer, StartContainer, PostStart, PreStop, StopContainer, RemoveContainer:
+	case EnsureImage, CreateContainer, StartContainer, PostStart, PreStop, StopContainer, ReadEnd, RemoveContainer:
 		return e.Kind.String() + " " + e.Container + "#" + strconv.FormatUint(uint64(e.Attempt), 10)
 	case RunSandbox, StopSandbox, RemoveSandbox:
 		return e.Kind.String() + " #" + strconv.FormatUint(uint64(e.Attempt), 10)
@@ -82,7 +83,7 @@ func (e Effect) Subject() string {
 	switch e.Kind {
 	case SetupVolume:
 		return e.Kind.String() + " " + e.Volume
-	case EnsureImage, CreateContainer, StartContainer, PostStart, PreStop, StopContainer, RemoveContainer:
+	case EnsureImage, CreateContainer, StartContainer, PostStart, PreStop, StopContainer, ReadEnd, RemoveContainer:
 		return e.Kind.String() + " " + e.Container
 	case Look, MakePod, RunSandbox, StopSandbox, RemoveSandbox, TearVolumes, UnmakePod, ForgetPod:
 	}
@@ -105,7 +106,7 @@ func (e Effect) InRuntime() bool {
 	switch e.Kind {
 	case RunSandbox, CreateContainer, StartContainer, StopContainer, RemoveContainer, StopSandbox, RemoveSandbox:
 		return true
-	case Look, MakePod, SetupVolume, EnsureImage, PostStart, PreStop, TearVolumes, UnmakePod, ForgetPod:
+	case Look, MakePod, SetupVolume, EnsureImage, PostStart, PreStop, ReadEnd, TearVolumes, UnmakePod, ForgetPod:
 	}
 	return false
 }
@@ -113,7 +114,7 @@ func (e Effect) InRuntime() bool {
 // Frees tells whether the effect only looks, ends or removes: it may go on when nothing can be remembered.
 func (e Effect) Frees() bool {
 	switch e.Kind {
-	case Look, PreStop, StopContainer, RemoveContainer, StopSandbox, RemoveSandbox, TearVolumes, UnmakePod, ForgetPod:
+	case Look, PreStop, ReadEnd, StopContainer, RemoveContainer, StopSandbox, RemoveSandbox, TearVolumes, UnmakePod, ForgetPod:
 		return true
 	case MakePod, SetupVolume, EnsureImage, RunSandbox, CreateContainer, StartContainer, PostStart:
 	}

@@ -52,6 +52,11 @@ func learnSuccess(m *Memory, o Outcome) {
 		delete(s.Images, e.Container)
 	case PostStart, PreStop:
 		learnHook(m, o, "")
+	case ReadEnd:
+		if s.Read == nil {
+			s.Read = map[string]bool{}
+		}
+		s.Read[e.ID] = true
 	case TearVolumes:
 		s.Torn, s.Volumes = true, nil
 	case UnmakePod:
@@ -97,7 +102,7 @@ func seriesOf(k Kind) series {
 		return series{10 * time.Second, 5 * time.Minute}
 	case SetupVolume, TearVolumes: // behaviour 172
 		return series{500 * time.Millisecond, 2*time.Minute + 2*time.Second}
-	case Look, MakePod, RunSandbox, CreateContainer, StartContainer, PostStart, PreStop, StopContainer, RemoveContainer,
+	case Look, MakePod, RunSandbox, CreateContainer, StartContainer, PostStart, PreStop, StopContainer, ReadEnd, RemoveContainer,
 		StopSandbox, RemoveSandbox, UnmakePod, ForgetPod: // upstream pauses 10 s at once (behaviour 19)
 	}
 	return series{time.Second, 10 * time.Second}

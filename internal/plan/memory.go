@@ -153,6 +153,8 @@ type Session struct {
 	Images map[string]ResolvedImage
 	// Hooks holds the hooks this process began, as "PreStop <container ID>".
 	Hooks map[string]bool
+	// Read holds the IDs of ended containers whose termination message was read.
+	Read map[string]bool
 	// Stale is when something happened in the runtime whose result is not known: only an inspection that began
 	// later can be trusted.
 	Stale time.Time
@@ -185,6 +187,7 @@ func (s Session) Clone() Session {
 	s.Volumes = maps.Clone(s.Volumes)
 	s.Images = maps.Clone(s.Images)
 	s.Hooks = maps.Clone(s.Hooks)
+	s.Read = maps.Clone(s.Read)
 	return s
 }
 

@@ -119,4 +119,17 @@ func (d *draft) pass() {
 		d.cleaning()
 	case Done:
 	}
+	d.readEnds()
+}
+
+// readEnds wants the termination message of each container that has ended (behaviour 82).
+func (d *draft) readEnds() {
+	if d.mem.Stage == Done || d.in.Desired.Source == pod.FromRuntime {
+		return
+	}
+	for i := range d.obs.Containers {
+		if c := &d.obs.Containers[i]; c.State == pod.Exited && !d.mem.Session.Read[c.ID] {
+			d.want(Effect{Kind: ReadEnd, Container: c.Name, ID: c.ID, Attempt: c.Attempt})
+		}
+	}
 }

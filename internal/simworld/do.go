@@ -133,6 +133,8 @@ func (a *Agent) carryOut(ctx context.Context, d *pod.Desired, e plan.Effect) pla
 		return a.look(d)
 	case plan.Look:
 		return a.look(d)
+	case plan.ReadEnd:
+		return plan.Outcome{}
 	case plan.MakePod, plan.SetupVolume, plan.EnsureImage, plan.RunSandbox, plan.CreateContainer, plan.StartContainer,
 		plan.RemoveContainer, plan.StopSandbox, plan.RemoveSandbox, plan.TearVolumes, plan.UnmakePod, plan.ForgetPod:
 	}

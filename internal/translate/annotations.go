@@ -68,7 +68,7 @@ func SandboxAnnotations(d *pod.Desired) map[string]string {
 // (behaviour 60).
 func ContainerAnnotations(p *v1.Pod, c *v1.Container, attempt uint32) (map[string]string, error) {
 	out := map[string]string{
-		names.ContainerHash:            Hash(c),
+		names.ContainerHash:            names.HashContainer(c),
 		names.ContainerRestartCount:    strconv.FormatUint(uint64(attempt), 10),
 		names.TerminationMessagePath:   c.TerminationMessagePath,
 		names.TerminationMessagePolicy: string(c.TerminationMessagePolicy),

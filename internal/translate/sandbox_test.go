@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/bosun-project/bosun/internal/names"
 	"github.com/bosun-project/bosun/internal/pod"
 	"github.com/bosun-project/bosun/internal/reason"
 	"github.com/bosun-project/bosun/internal/translate"
@@ -261,7 +262,7 @@ containers:
 			t.Fatal(err)
 		}
 		want := map[string]string{
-			"io.kubernetes.container.hash":                     translate.Hash(&p.Spec.Containers[0]),
+			"io.kubernetes.container.hash":                     names.HashContainer(&p.Spec.Containers[0]),
 			"io.kubernetes.container.restartCount":             "3",
 			"io.kubernetes.container.terminationMessagePath":   "/tmp/end",
 			"io.kubernetes.container.terminationMessagePolicy": "FallbackToLogsOnError",
@@ -284,7 +285,7 @@ containers:
 			t.Fatal(err)
 		}
 		c, fortyFive := p.Spec.Containers[0], int64(45)
-		want := translate.Noted{Hash: translate.Hash(&c), Attempt: 3, TerminationMessagePath: "/tmp/end", TerminationMessagePolicy: "FallbackToLogsOnError",
+		want := translate.Noted{Hash: names.HashContainer(&c), Attempt: 3, TerminationMessagePath: "/tmp/end", TerminationMessagePolicy: "FallbackToLogsOnError",
 			DeletionGrace: &seven, TerminationGrace: &fortyFive, PreStop: c.Lifecycle.PreStop, Ports: c.Ports}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("-want +got\n%s", diff)
@@ -322,14 +323,14 @@ func TestHash(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c1 := v1.Container{Name: c.container, Image: c.image}
-			if got := translate.Hash(&c1); got != c.want {
+			if got := names.HashContainer(&c1); got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
 			c2 := v1.Container{Name: c.container, Image: c.image, Command: []string{"x"}, TTY: true}
-			if got := translate.Hash(&c2); got != c.want {
+			if got := names.HashContainer(&c2); got != c.want {
 				t.Errorf("other fields change it to %s", got)
 			}
-			if c3 := (v1.Container{Name: c.container, Image: c.image + "x"}); translate.Hash(&c3) == c.want {
+			if c3 := (v1.Container{Name: c.container, Image: c.image + "x"}); names.HashContainer(&c3) == c.want {
 				t.Error("another image does not change it")
 			}
 		})
