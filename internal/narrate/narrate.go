@@ -51,3 +51,8 @@ func one(d *pod.Desired, container string, level note.Level, why, message string
 	}
 	return []note.Note{{At: at, About: about, Level: level, Reason: why, Message: message}}
 }
+
+// Pulling tells that a pull has really begun.
+func Pulling(d *pod.Desired, container, image string, now time.Time) []note.Note {
+	return one(d, container, note.Normal, reason.Pulling, "Pulling image \""+image+"\"", now)
+}

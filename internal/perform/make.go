@@ -1,0 +1,99 @@
+package perform
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bosun-project/bosun/internal/narrate"
+	"github.com/bosun-project/bosun/internal/note"
+	"github.com/bosun-project/bosun/internal/plan"
+	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/translate"
+)
+
+func (x *Performer) makePod(ctx context.Context, d *pod.Desired) (map[string]uint32, error) {
+	attempts, err := x.cfg.Files.Make(ctx, d.Pod)
+	if err != nil {
+		return nil, err
+	}
+	return attempts, x.cfg.Cgroups.Ensure(ctx, d.Pod)
+}
+
+func (x *Performer) setupVolume(ctx context.Context, d *pod.Desired, e plan.Effect) error {
+	v, err := x.cfg.Volumes.Setup(ctx, d.Pod, e.Volume)
+	if err != nil {
+		return err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.volumes[d.UID()] == nil {
+		x.volumes[d.UID()] = map[string]translate.Volume{}
+	}
+	x.volumes[d.UID()][e.Volume] = v
+	return nil
+}
+
+func (x *Performer) volumesOf(uid types.UID) map[string]translate.Volume {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	out := make(map[string]translate.Volume, len(x.volumes[uid]))
+	for name, v := range x.volumes[uid] {
+		out[name] = v
+	}
+	return out
+}
+
+func (x *Performer) tearVolumes(ctx context.Context, d *pod.Desired) error {
+	if err := x.cfg.Volumes.TearDown(ctx, d.UID()); err != nil {
+		return err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.volumes, d.UID())
+	return nil
+}
+
+func (x *Performer) ensureImage(ctx context.Context, d *pod.Desired, e plan.Effect) plan.Outcome {
+	c, _ := pod.FindContainer(d.Pod, e.Container)
+	if c == nil {
+		return plan.Outcome{Failed: failure(noContainer(d, e))}
+	}
+	pulling := func() { x.tell(narrate.Pulling(d, c.Name, c.Image, time.Now())) }
+	image, pulled, failed := x.cfg.Images.Ensure(ctx, d.Pod, c, nil, pulling)
+	if failed != nil {
+		return plan.Outcome{Failed: failed}
+	}
+	return plan.Outcome{Image: image, Pulled: &pulled}
+}
+
+func (x *Performer) tell(notes []note.Note) {
+	for _, n := range notes {
+		x.cfg.Notes(n)
+	}
+}
+
+// remarks tells of what went well but not quite as the pod's author may think.
+func (x *Performer) remarks(d *pod.Desired, remarks []translate.Remark) {
+	for _, r := range remarks {
+		x.cfg.Notes(note.Note{
+			At: time.Now(), Level: note.Warning, Reason: r.Reason, Message: r.Message,
+			About: note.About{Kind: "Pod", Namespace: d.Pod.Namespace, Name: d.Pod.Name, UID: d.Pod.UID},
+		})
+	}
+}
+
+func noContainer(d *pod.Desired, e plan.Effect) error {
+	return fmt.Errorf("pod %s/%s has no container %s", d.Pod.Namespace, d.Pod.Name, e.Container)
+}
+
+func (x *Performer) podInputs(ctx context.Context, p *v1.Pod) (translate.PodInputs, error) {
+	ids, err := x.cfg.Namespaces.Range(ctx, p)
+	if err != nil {
+		return translate.PodInputs{}, err
+	}
+	return translate.PodInputs{CgroupParent: x.cfg.Cgroups.Parent(p), UserNamespace: ids}, nil
+}
