@@ -36,10 +36,10 @@ const (
 var floors = map[string]floor{
 	"config": nouns, "engine": nouns, "fault": nouns, "latest": nouns, "names": nouns, "note": nouns, "pod": nouns, "reason": nouns,
 
-	"admission": rules, "allocate": rules, "backoff": rules, "collect": rules, "environ": rules, "evict": rules, "manifest": rules,
+	"admission": rules, "allocate": rules, "backoff": rules, "collect": rules, "environ": rules, "evict": rules, "health": rules, "manifest": rules,
 	"narrate": rules, "nodestatus": rules, "plan": rules, "qos": rules, "status": rules, "translate": rules,
 
-	"boxruntime": outside, "certs": outside, "cgroup": outside, "cluster": outside, "credential": outside, "hook": outside,
+	"boxruntime": outside, "certs": outside, "cgroup": outside, "cluster": outside, "credential": outside, "hook": outside, "host": outside,
 	"image": outside, "ledger": outside, "machine": outside, "mount": outside, "preflight": outside, "runtime": outside,
 	"safepath": outside, "stats": outside, "systemd": outside, "volume": outside,
 

@@ -14,10 +14,9 @@ import (
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
 	"github.com/bosun-project/bosun/internal/translate"
-	"github.com/bosun-project/bosun/internal/worker"
 )
 
-func (x *Performer) createContainer(ctx context.Context, d *pod.Desired, e plan.Effect, seen worker.Seen) (*pod.Report, error) {
+func (x *Performer) createContainer(ctx context.Context, d *pod.Desired, e plan.Effect, seen plan.Seen) (*pod.Report, error) {
 	spec, _ := pod.FindContainer(d.Pod, e.Container)
 	if spec == nil {
 		return nil, noContainer(d, e)
@@ -47,7 +46,7 @@ func (x *Performer) createContainer(ctx context.Context, d *pod.Desired, e plan.
 	}}), nil
 }
 
-func sandboxAttempt(seen worker.Seen, id string) uint32 {
+func sandboxAttempt(seen plan.Seen, id string) uint32 {
 	for _, s := range seen.Observed.Sandboxes {
 		if s.ID == id {
 			return s.Attempt
@@ -58,7 +57,7 @@ func sandboxAttempt(seen worker.Seen, id string) uint32 {
 
 // inputs gathers what the translation of a container needs: variables, volumes, sub-paths, and the files that are
 // mounted into it.
-func (x *Performer) inputs(ctx context.Context, d *pod.Desired, c *v1.Container, node *translate.Node, seen worker.Seen) (*translate.Inputs, error) {
+func (x *Performer) inputs(ctx context.Context, d *pod.Desired, c *v1.Container, node *translate.Node, seen plan.Seen) (*translate.Inputs, error) {
 	podIn, err := x.podInputs(ctx, d.Pod)
 	if err != nil {
 		return nil, err
@@ -87,7 +86,7 @@ func (x *Performer) inputs(ctx context.Context, d *pod.Desired, c *v1.Container,
 }
 
 // podIPs are the addresses of the pod: of its sandbox, or the node's in the node's network.
-func podIPs(seen worker.Seen, node *translate.Node) []string {
+func podIPs(seen plan.Seen, node *translate.Node) []string {
 	primary := ""
 	if len(node.HostIPs) > 0 {
 		primary = node.HostIPs[0]
@@ -137,7 +136,7 @@ func (x *Performer) subPaths(ctx context.Context, d *pod.Desired, c *v1.Containe
 }
 
 // target is the container whose process namespace an ephemeral container joins.
-func target(d *pod.Desired, c *v1.Container, seen worker.Seen) string {
+func target(d *pod.Desired, c *v1.Container, seen plan.Seen) string {
 	for i := range d.Pod.Spec.EphemeralContainers {
 		e := &d.Pod.Spec.EphemeralContainers[i]
 		if e.Name == c.Name && e.TargetContainerName != "" {
@@ -149,7 +148,7 @@ func target(d *pod.Desired, c *v1.Container, seen worker.Seen) string {
 	return ""
 }
 
-func (x *Performer) startContainer(ctx context.Context, d *pod.Desired, e plan.Effect, seen worker.Seen) (*pod.Report, error) {
+func (x *Performer) startContainer(ctx context.Context, d *pod.Desired, e plan.Effect, seen plan.Seen) (*pod.Report, error) {
 	began := time.Now()
 	if err := x.cfg.Runtime.StartContainer(ctx, e.ID); err != nil {
 		return nil, err
@@ -176,7 +175,7 @@ func (x *Performer) stopContainer(ctx context.Context, d *pod.Desired, e plan.Ef
 	return x.look(ctx, d)
 }
 
-func (x *Performer) removeContainer(ctx context.Context, d *pod.Desired, e plan.Effect, seen worker.Seen) (*pod.Report, error) {
+func (x *Performer) removeContainer(ctx context.Context, d *pod.Desired, e plan.Effect, seen plan.Seen) (*pod.Report, error) {
 	if err := x.cfg.Runtime.RemoveContainer(ctx, e.ID); err != nil {
 		return nil, err
 	}
@@ -191,7 +190,7 @@ func (x *Performer) removeContainer(ctx context.Context, d *pod.Desired, e plan.
 	return own(time.Now(), nil, []pod.Container{gone}), nil
 }
 
-func (x *Performer) readEnd(ctx context.Context, d *pod.Desired, e plan.Effect, seen worker.Seen) (*pod.Report, error) {
+func (x *Performer) readEnd(ctx context.Context, d *pod.Desired, e plan.Effect, seen plan.Seen) (*pod.Report, error) {
 	spec, _ := pod.FindContainer(d.Pod, e.Container)
 	known := seen.Observed.Container(e.ID)
 	if spec == nil || known == nil {
@@ -206,7 +205,7 @@ func (x *Performer) readEnd(ctx context.Context, d *pod.Desired, e plan.Effect, 
 	return own(time.Now(), nil, []pod.Container{c}), nil
 }
 
-func (x *Performer) hook(ctx context.Context, d *pod.Desired, e plan.Effect, seen worker.Seen) error {
+func (x *Performer) hook(ctx context.Context, d *pod.Desired, e plan.Effect, seen plan.Seen) error {
 	spec, _ := pod.FindContainer(d.Pod, e.Container)
 	if spec == nil {
 		return noContainer(d, e)

@@ -15,7 +15,6 @@ import (
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
 	"github.com/bosun-project/bosun/internal/translate"
-	"github.com/bosun-project/bosun/internal/worker"
 )
 
 // Runtime is the container runtime as effects use it.
@@ -118,8 +117,8 @@ func New(cfg Config) *Performer {
 	return &Performer{cfg: cfg, volumes: map[types.UID]map[string]translate.Volume{}}
 }
 
-// Do implements worker.Doer.
-func (x *Performer) Do(ctx context.Context, d *pod.Desired, e plan.Effect, seen worker.Seen) plan.Outcome {
+// Do implements the Doer of package worker.
+func (x *Performer) Do(ctx context.Context, d *pod.Desired, e plan.Effect, seen plan.Seen) plan.Outcome {
 	var o plan.Outcome
 	var err error
 	switch e.Kind {

@@ -167,3 +167,9 @@ type Pulled struct {
 	Took, Waited time.Duration
 	Bytes        int64
 }
+
+// Seen is what an effect may have to know of the pod when it begins.
+type Seen struct {
+	Observed pod.Observed
+	Memory   Memory
+}

@@ -25,7 +25,7 @@ func roundTrip(r plan.Record) plan.Record {
 }
 
 // Do implements worker.Doer: it takes a while, may fail, and does to the world what the effect says.
-func (a *Agent) Do(ctx context.Context, d *pod.Desired, e plan.Effect, _ worker.Seen) plan.Outcome {
+func (a *Agent) Do(ctx context.Context, d *pod.Desired, e plan.Effect, _ plan.Seen) plan.Outcome {
 	w := a.world
 	w.mu.Lock()
 	w.effects++

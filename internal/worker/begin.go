@@ -11,6 +11,7 @@ import (
 
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/translate"
 )
 
 // begin makes workers for pods that have none: first those that are left over, then the wanted ones in the order in
@@ -69,10 +70,12 @@ func (s *Set) leftovers(wanted Wanted) []types.UID {
 
 // leftover is what is known of a pod that no source names.
 func (s *Set) leftover(uid types.UID) *pod.Desired {
-	rec := s.cfg.Remembered[uid]
 	if st := s.strays[uid]; st.name != "" {
-		rec.Namespace, rec.Name = st.namespace, st.name
+		return translate.Orphan(uid, pod.Report{
+			Namespace: st.namespace, Name: st.name, Sandboxes: st.observed.Sandboxes, Containers: st.observed.Containers,
+		}, time.Now())
 	}
+	rec := s.cfg.Remembered[uid]
 	return &pod.Desired{
 		Pod:    &v1.Pod{ObjectMeta: metav1.ObjectMeta{UID: uid, Namespace: rec.Namespace, Name: rec.Name}},
 		Source: pod.FromRuntime,
@@ -85,11 +88,11 @@ func (s *Set) add(d *pod.Desired, node Node) *running {
 	now := time.Now()
 	observed := s.strays[uid].observed
 	delete(s.strays, uid)
-	if observed.Inspected.IsZero() && !node.Relisted.IsZero() {
+	if observed.Inspected.IsZero() && !node.Relisted.IsZero() && !node.Hung[uid] {
 		observed.Inspected = now // the listing told of everything there is, and this pod was not in it
 	}
 	w := &worker{
-		doer: s.cfg.Doer, ledger: s.cfg.Ledger, notes: s.cfg.Notes, story: &story{}, check: s.cfg.Check,
+		doer: s.cfg.Doer, ledger: s.cfg.Ledger, notes: s.cfg.Notes, story: &story{}, check: s.cfg.Check, outcome: s.cfg.Outcome,
 		log:   s.cfg.Log.With("pod", d.Pod.Namespace+"/"+d.Pod.Name, "uid", uid),
 		inbox: newInbox(d, observed, plan.Facts{}),
 		show:  func(e *Entry) { s.table.show(uid, e) },

@@ -28,7 +28,7 @@ func newFlights(doer Doer) *flights {
 
 // want makes what is in flight what is wanted: it cancels what is not wanted any more or not in this form, and begins
 // what is missing. An effect that is cancelled and wanted again begins when the old one has returned. It returns what it began.
-func (f *flights) want(ctx context.Context, d *pod.Desired, effects []plan.Effect, seen Seen) []plan.Effect {
+func (f *flights) want(ctx context.Context, d *pod.Desired, effects []plan.Effect, seen plan.Seen) []plan.Effect {
 	wanted := make(map[string]plan.Effect, len(effects))
 	for _, e := range effects {
 		wanted[e.Key()] = e
@@ -49,7 +49,7 @@ func (f *flights) want(ctx context.Context, d *pod.Desired, effects []plan.Effec
 	return begun
 }
 
-func (f *flights) begin(ctx context.Context, d *pod.Desired, e plan.Effect, seen Seen) {
+func (f *flights) begin(ctx context.Context, d *pod.Desired, e plan.Effect, seen plan.Seen) {
 	ctx, cancel := context.WithCancel(ctx)
 	fl := &flight{effect: e, began: time.Now(), cancel: cancel}
 	f.running[e.Key()] = fl

@@ -28,6 +28,8 @@ type Node struct {
 	NetworkMessage string
 	// Relisted is when the first complete listing of the runtime that was delivered had begun; zero before.
 	Relisted time.Time
+	// Hung names the pods in that listing whose inspection has not come back: what they have is not known.
+	Hung map[types.UID]bool
 }
 
 // Judge is admission: it says whether a pod may run beside the pods that do. It must be pure and quick.
@@ -46,6 +48,8 @@ type Config struct {
 	OnDisk     []types.UID
 	CrashCap   time.Duration
 	Notes      note.Sink
+	// Outcome, if set, is told of every effect that ended; metrics count with it.
+	Outcome func(*pod.Desired, plan.Outcome)
 	// Check, if set, sees every plan; tests hold invariants with it.
 	Check func(plan.Input, plan.Plan)
 	Log   *slog.Logger
@@ -78,7 +82,6 @@ type running struct {
 type stray struct {
 	namespace, name string
 	observed        pod.Observed
-	annotated       pod.Report
 }
 
 // New builds a Set. Nothing runs before Run.
@@ -97,7 +100,7 @@ func (s *Set) Deliver(uid types.UID, r pod.Report) {
 		st := s.strays[uid]
 		st.observed = st.observed.Merge(r)
 		if r.Name != "" {
-			st.namespace, st.name, st.annotated = r.Namespace, r.Name, r
+			st.namespace, st.name = r.Namespace, r.Name
 		}
 		s.strays[uid] = st
 	}

@@ -14,13 +14,7 @@ import (
 
 // Doer carries out one effect and says how it ended. It returns soon after its context ended.
 type Doer interface {
-	Do(ctx context.Context, d *pod.Desired, e plan.Effect, seen Seen) plan.Outcome
-}
-
-// Seen is what an effect may have to know of the pod when it begins.
-type Seen struct {
-	Observed pod.Observed
-	Memory   plan.Memory
+	Do(ctx context.Context, d *pod.Desired, e plan.Effect, seen plan.Seen) plan.Outcome
 }
 
 // Ledger remembers what must survive a crash. Save returns once the record is safe on disk.
@@ -39,6 +33,8 @@ type worker struct {
 	story  *story
 	show   func(*Entry)
 	check  func(plan.Input, plan.Plan)
+	// outcome is told of every effect that ended; nil is fine.
+	outcome func(*pod.Desired, plan.Outcome)
 
 	memory plan.Memory
 	saved  []byte // the record as it was saved last
@@ -69,7 +65,7 @@ func (w *worker) run(ctx context.Context) bool {
 			w.show(w.story.entry(in, w.memory, nil, p.Waits, now))
 			return true
 		}
-		begun := flights.want(ctx, in.desired, w.allowed(p.Effects, flights), Seen{Observed: in.observed, Memory: w.memory})
+		begun := flights.want(ctx, in.desired, w.allowed(p.Effects, flights), plan.Seen{Observed: in.observed, Memory: w.memory})
 		w.tellBegun(in.desired, begun, now)
 		w.show(w.story.entry(in, w.memory, flights.views(), p.Waits, now))
 		if !w.await(ctx, flights, in.newer, w.wakeAt(p.WakeAt)) {
@@ -112,6 +108,9 @@ func (w *worker) learn(flights *flights, o plan.Outcome) {
 		w.inbox.deliver(*o.Report)
 	}
 	w.story.ended(o)
+	if w.outcome != nil {
+		w.outcome(w.inbox.read().desired, o)
+	}
 	w.tellEnded(o)
 }
 

@@ -1,0 +1,86 @@
+package host
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// Facts is what was found. Sizes are in bytes.
+type Facts struct {
+	// Name is the node's name: lower case, a DNS subdomain (behaviour 284).
+	Name string
+	// CPUs is the number of processors, Memory and Swap the machine's capacity.
+	CPUs   int
+	Memory int64
+	Swap   int64
+	// HugePages is how many bytes of huge pages there are, by page size.
+	HugePages map[int64]int64
+	// Throttle holds the thermal_throttle directories that exist; containers must not see them (behaviour 99).
+	Throttle []string
+	// SELinux tells whether it is enabled.
+	SELinux bool
+}
+
+// Read looks at the machine. override is --hostname-override.
+func Read(override string) (Facts, error) {
+	name, err := nodeName(override)
+	if err != nil {
+		return Facts{}, err
+	}
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return Facts{}, fmt.Errorf("read the size of memory: %w", err)
+	}
+	unit := int64(info.Unit)
+	throttle, _ := filepath.Glob("/sys/devices/system/cpu/cpu*/thermal_throttle")
+	_, err = os.Stat("/sys/fs/selinux/enforce")
+	return Facts{
+		Name: name, CPUs: runtime.NumCPU(), Memory: int64(info.Totalram) * unit, Swap: int64(info.Totalswap) * unit,
+		HugePages: hugePages("/sys/kernel/mm/hugepages"), Throttle: throttle, SELinux: err == nil,
+	}, nil
+}
+
+func nodeName(override string) (string, error) {
+	name := override
+	if name == "" {
+		var err error
+		if name, err = os.Hostname(); err != nil {
+			return "", fmt.Errorf("read the host's name: %w", err)
+		}
+	}
+	name = strings.ToLower(strings.TrimSpace(name))
+	if wrong := validation.IsDNS1123Subdomain(name); len(wrong) > 0 {
+		return "", fmt.Errorf("node name %q cannot be used: %s; give another one with --hostname-override", name, strings.Join(wrong, "; "))
+	}
+	return name, nil
+}
+
+func hugePages(dir string) map[int64]int64 {
+	out := map[int64]int64{}
+	entries, err := os.ReadDir(dir)
+	if err != nil { // a kernel without huge pages
+		return out
+	}
+	for _, e := range entries {
+		kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimPrefix(e.Name(), "hugepages-"), "kB"), 10, 64)
+		if err != nil {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(dir, e.Name(), "nr_hugepages"))
+		if err != nil {
+			continue
+		}
+		pages, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+		if err == nil {
+			out[kib<<10] = pages * kib << 10
+		}
+	}
+	return out
+}

@@ -1,0 +1,74 @@
+package host
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestNodeName(t *testing.T) {
+	for _, c := range []struct{ override, want, wrong string }{
+		{override: " Node-1.Example ", want: "node-1.example"},
+		{override: "under_score", wrong: "--hostname-override"},
+	} {
+		got, err := nodeName(c.override)
+		if got != c.want || (err == nil) != (c.wrong == "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
+			t.Errorf("nodeName(%q) = %q, %v; want %q, %q", c.override, got, err, c.want, c.wrong)
+		}
+	}
+}
+
+func TestHugePages(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{"hugepages-2048kB": "3\n", "hugepages-1048576kB": "0\n", "odd": "1"} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name, "nr_hugepages"), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := map[int64]int64{2 << 20: 6 << 20, 1 << 30: 0}
+	if diff := cmp.Diff(want, hugePages(dir)); diff != "" {
+		t.Error(diff)
+	}
+	if got := hugePages(filepath.Join(dir, "missing")); len(got) != 0 {
+		t.Errorf("a kernel without huge pages has %v", got)
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for _, c := range []struct {
+		given, name string
+		want        []string
+		wrong       bool
+	}{
+		{given: "192.0.2.7", want: []string{"192.0.2.7"}},
+		{given: "192.0.2.7,2001:db8::7", want: []string{"192.0.2.7", "2001:db8::7"}},
+		{given: "127.0.0.1", wrong: true},
+		{name: "192.0.2.9", want: []string{"192.0.2.9"}},
+	} {
+		var given []netip.Addr
+		for text := range strings.SplitSeq(c.given, ",") {
+			if text != "" {
+				given = append(given, netip.MustParseAddr(text))
+			}
+		}
+		got, err := Addresses(context.Background(), given, c.name)
+		if diff := cmp.Diff(c.want, got); diff != "" || (err != nil) != c.wrong {
+			t.Errorf("Addresses(%s, %s): %v\n%s", c.given, c.name, err, diff)
+		}
+	}
+}
+
+func TestRead(t *testing.T) {
+	f, err := Read("me")
+	if err != nil || f.Name != "me" || f.CPUs < 1 || f.Memory < 1<<20 {
+		t.Errorf("Read() = %+v, %v", f, err)
+	}
+}
