@@ -1,0 +1,293 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bosun-project/bosun/internal/names"
+	"github.com/bosun-project/bosun/internal/safepath"
+)
+
+// Config says where volumes are and what the node has.
+type Config struct {
+	// RootDir is the state directory; pods are in <RootDir>/pods. It is made if it is missing.
+	RootDir string
+	// Allocatable is what the node can give to pods: memory bounds memory volumes, and the downward API shows it as
+	// the limit of containers that have none.
+	Allocatable v1.ResourceList
+}
+
+// Volumes sets up and tears down the volumes of pods. Its methods may be used by several goroutines, as long as no two
+// of them work on the same volume of the same pod.
+type Volumes struct {
+	root  string
+	kinds []kind
+}
+
+// Mounted is a volume that is set up.
+type Mounted struct {
+	// Volume is its name in the pod.
+	Volume string
+	// HostPath is where it is on the host.
+	HostPath string
+	// ReadOnly says that no container may write to it, whatever its mounts say.
+	ReadOnly bool
+	// Relabel says that the runtime may give it the container's SELinux label.
+	Relabel bool
+	// Swappable is set when a memory volume was just mounted whose pages may be swapped to disk, because the kernel
+	// knows no noswap (event PossibleMemoryBackedVolumesOnDisk, if the node has swap).
+	Swappable bool
+}
+
+// kind is one sort of volume.
+type kind interface {
+	// dir is the name of the kind's directory below <pod>/volumes; empty if its volumes are used in place.
+	dir() string
+	// holds tells whether a volume is of this kind.
+	holds(v *v1.Volume) bool
+	// setup makes the volume, or completes what an earlier call began.
+	setup(ctx context.Context, r *request) (Mounted, error)
+	// teardown takes away what setup made. It is not called for a kind without dir.
+	teardown(ctx context.Context, p place) error
+}
+
+// request asks a kind to set up one volume.
+type request struct {
+	pod    *v1.Pod
+	volume *v1.Volume
+	// field is where the volume's source is in the pod, such as spec.volumes[0].emptyDir.
+	field string
+	place place
+}
+
+// place is where a volume with a directory of its own lives.
+type place struct {
+	// pod is the pod's directory.
+	pod *safepath.Root
+	// kind and name are the last two elements of the volume's path.
+	kind, name string
+}
+
+// path is the volume's directory relative to the pod's.
+func (p place) path() string { return filepath.Join("volumes", p.kind, p.name) }
+
+// host is the volume's directory as the runtime is told.
+func (p place) host() string { return p.pod.Join(p.path()) }
+
+// ready is the file that says that setup was done once, so that an owner is not forced on files of running containers.
+func (p place) ready() string { return filepath.Join("plugins", p.kind, p.name, "ready") }
+
+const dirMode fs.FileMode = 0o750
+
+// New only keeps the configuration.
+func New(cfg Config) *Volumes {
+	memory := cfg.Allocatable.Memory().Value()
+	return &Volumes{root: cfg.RootDir, kinds: []kind{
+		emptyDir{memory: memory}, hostPath{}, downwardAPI{allocatable: cfg.Allocatable}, projected{allocatable: cfg.Allocatable},
+	}}
+}
+
+// Setup makes one volume of a pod ready to be shown to containers. Errors are *SetupError; a volume of a kind that is
+// not supported also is fault.ErrUnsupported.
+func (v *Volumes) Setup(ctx context.Context, pod *v1.Pod, volume string) (Mounted, error) {
+	fail := func(err error) (Mounted, error) {
+		return Mounted{}, &SetupError{Pod: pod.Namespace + "/" + pod.Name, Volume: volume, Err: err}
+	}
+	if err := safepath.Component(string(pod.UID)); err != nil {
+		return fail(fmt.Errorf("metadata.uid: %w", err))
+	}
+	i := slices.IndexFunc(pod.Spec.Volumes, func(x v1.Volume) bool { return x.Name == volume })
+	if i < 0 {
+		return fail(errors.New("spec.volumes has no volume of this name"))
+	}
+	if err := safepath.Component(volume); err != nil {
+		return fail(fmt.Errorf("spec.volumes[%d].name: %w", i, err))
+	}
+	r := &request{pod: pod, volume: &pod.Spec.Volumes[i]}
+	r.field = fmt.Sprintf("spec.volumes[%d].%s", i, sourceName(&r.volume.VolumeSource))
+	k := v.kindOf(r.volume)
+	if k == nil {
+		return fail(&unsupported{field: r.field, works: worksNow})
+	}
+	m, err := v.setup(ctx, k, r)
+	if err != nil {
+		return fail(err)
+	}
+	m.Volume = volume
+	return m, nil
+}
+
+func (v *Volumes) setup(ctx context.Context, k kind, r *request) (Mounted, error) {
+	if k.dir() == "" {
+		return k.setup(ctx, r)
+	}
+	pod, err := v.makePod(r.pod.UID)
+	if err != nil {
+		return Mounted{}, err
+	}
+	defer pod.Close()
+	r.place = place{pod: pod, kind: k.dir(), name: r.volume.Name}
+	if err := pod.MkdirAll(filepath.Dir(r.place.path()), dirMode); err != nil {
+		return Mounted{}, err
+	}
+	return k.setup(ctx, r)
+}
+
+// Teardown unmounts and removes one volume of a pod. It is no error if it is not there. Volumes used in place, such as
+// hostPath, are left alone. The volume's subpaths must be gone before.
+func (v *Volumes) Teardown(ctx context.Context, uid types.UID, volume string) error {
+	err := v.teardown(ctx, uid, volume)
+	if err != nil {
+		return fmt.Errorf("tear down volume %q of pod %s: %w", volume, uid, err)
+	}
+	return nil
+}
+
+func (v *Volumes) teardown(ctx context.Context, uid types.UID, volume string) error {
+	if err := safepath.Component(volume); err != nil {
+		return err
+	}
+	pod, err := v.openPod(uid)
+	if err != nil || pod == nil {
+		return err
+	}
+	defer pod.Close()
+	dirs, err := list(pod, "volumes")
+	if err != nil {
+		return err
+	}
+	for _, dir := range dirs {
+		p := place{pod: pod, kind: dir, name: volume}
+		if _, err := pod.Lstat(p.path()); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		k := v.kindIn(dir)
+		if k == nil {
+			return &unsupported{field: p.path(), works: worksNow}
+		}
+		if err := k.teardown(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Found lists the volumes of a pod that have a directory on disk, of whatever kind, sorted. Volumes used in place are
+// not among them.
+func (v *Volumes) Found(uid types.UID) ([]string, error) {
+	pod, err := v.openPod(uid)
+	if err != nil || pod == nil {
+		return nil, err
+	}
+	defer pod.Close()
+	dirs, err := list(pod, "volumes")
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, dir := range dirs {
+		volumes, err := list(pod, filepath.Join("volumes", dir))
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, volumes...)
+	}
+	slices.Sort(found)
+	return slices.Compact(found), nil
+}
+
+// Pods lists the pods that have a directory on disk, sorted.
+func (v *Volumes) Pods() ([]types.UID, error) {
+	root, err := safepath.Open(v.root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	dirs, err := list(root, "pods")
+	if err != nil {
+		return nil, err
+	}
+	var uids []types.UID
+	for _, dir := range dirs {
+		if !strings.HasPrefix(dir, ".") {
+			uids = append(uids, types.UID(dir))
+		}
+	}
+	return uids, nil
+}
+
+func (v *Volumes) kindOf(volume *v1.Volume) kind {
+	for _, k := range v.kinds {
+		if k.holds(volume) {
+			return k
+		}
+	}
+	return nil
+}
+
+// kindIn is the kind whose volumes live in a directory of this name, nil if none does.
+func (v *Volumes) kindIn(dir string) kind {
+	for _, k := range v.kinds {
+		if d := k.dir(); d != "" && d == dir {
+			return k
+		}
+	}
+	return nil
+}
+
+// makePod opens the directory of a pod, and makes it if need be.
+func (v *Volumes) makePod(uid types.UID) (*safepath.Root, error) {
+	top, err := safepath.Open("/")
+	if err != nil {
+		return nil, err
+	}
+	defer top.Close()
+	// The state directory is the operator's: links in it may lead where they like.
+	root, err := top.With(safepath.LinksAsRoot).MakeSub(inTop(v.root), 0o755)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return root.With(safepath.NoLinks).MakeSub(filepath.Join("pods", string(uid)), dirMode)
+}
+
+// openPod opens the directory of a pod; nil if there is none.
+func (v *Volumes) openPod(uid types.UID) (*safepath.Root, error) {
+	if err := safepath.Component(string(uid)); err != nil {
+		return nil, err
+	}
+	pod, err := safepath.Open(names.PodDir(v.root, uid))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return pod, err
+}
+
+// inTop spells an absolute path relative to "/".
+func inTop(path string) string {
+	if rel := strings.TrimLeft(filepath.Clean(path), "/"); rel != "" {
+		return rel
+	}
+	return "."
+}
+
+// list is the sorted names in a directory; none if it does not exist.
+func list(r *safepath.Root, dir string) ([]string, error) {
+	found, err := r.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	slices.Sort(found)
+	return found, err
+}
