@@ -8,7 +8,6 @@ import (
 	"github.com/bosun-project/bosun/internal/names"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
-	"github.com/bosun-project/bosun/internal/worker"
 )
 
 // roundTrip is what a record looks like after it was written and read.
