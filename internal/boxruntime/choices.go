@@ -100,7 +100,7 @@ func settleSnapshotter(c Config, ch *choices) {
 		ch.Snapshotter = c.Snapshotter
 	case ch.Snapshotter == "":
 		ch.Snapshotter = overlayfs
-		if err := overlayWorks(c.Root); err != nil {
+		if err := OverlayWorks(c.Root); err != nil {
 			ch.Snapshotter = native
 			c.Log.Warn("overlay mounts do not work here: image layers are copied instead, which is slow and takes space", "error", err)
 		}

@@ -65,7 +65,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.SandboxImage, DefaultSandboxImage)
 	setDefault(&c.LogLevel, "warn")
 	if len(c.CNIBinDirs) == 0 {
-		c.CNIBinDirs = []string{c.RuntimeDir, "/opt/cni/bin"}
+		c.CNIBinDirs = []string{c.RuntimeDir, DefaultPluginDir}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -102,22 +102,22 @@ func (c Config) validate() error {
 		}
 	}
 	if c.Root == "/" || c.RunDir == "/" {
-		return fmt.Errorf("Root is %q and RunDir is %q, want directories of the runtime's own", c.Root, c.RunDir)
+		return fmt.Errorf("the directories are Root %q and RunDir %q, want directories of the runtime's own", c.Root, c.RunDir)
 	}
 	if len(c.SocketPath) > maxSocketPath {
-		return fmt.Errorf("SocketPath %q has %d bytes, want at most %d: the kernel allows no longer socket paths", c.SocketPath, len(c.SocketPath), maxSocketPath)
+		return fmt.Errorf("socket path %q has %d bytes, want at most %d: the kernel allows no longer socket paths", c.SocketPath, len(c.SocketPath), maxSocketPath)
 	}
 	if len(c.RunDir) > maxRunDir {
-		return fmt.Errorf("RunDir %q has %d bytes, want at most %d: the shims' sockets below it could not be made", c.RunDir, len(c.RunDir), maxRunDir)
+		return fmt.Errorf("run directory %q has %d bytes, want at most %d: the shims' sockets below it could not be made", c.RunDir, len(c.RunDir), maxRunDir)
 	}
 	if len(c.Bridge) > maxInterface || strings.ContainsFunc(c.Bridge, func(r rune) bool { return r == '/' || r == ':' || unicode.IsSpace(r) }) {
-		return fmt.Errorf("Bridge is %q, want a network interface name: at most %d characters, no '/', ':' or space", c.Bridge, maxInterface)
+		return fmt.Errorf("bridge is %q, want a network interface name: at most %d characters, no '/', ':' or space", c.Bridge, maxInterface)
 	}
 	if c.Subnet.IsValid() && (!c.Subnet.Addr().Is4() || c.Subnet.Bits() > 29 || c.Subnet != c.Subnet.Masked()) {
-		return fmt.Errorf("Subnet is %s, want an IPv4 network such as 10.90.0.0/20, with /29 or more room", c.Subnet)
+		return fmt.Errorf("subnet is %s, want an IPv4 network such as 10.90.0.0/20, with /29 or more room", c.Subnet)
 	}
 	if s := c.Snapshotter; s != "" && s != overlayfs && s != native {
-		return fmt.Errorf("Snapshotter is %q, want %q or %q", s, overlayfs, native)
+		return fmt.Errorf("snapshotter is %q, want %q or %q", s, overlayfs, native)
 	}
 	return nil
 }

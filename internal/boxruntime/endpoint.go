@@ -54,6 +54,33 @@ func Answers(ctx context.Context, endpoint string) (Answer, error) {
 	return ask(ctx, path)
 }
 
+// NotReady asks the runtime behind endpoint what it is not ready for: "RuntimeReady: why", "NetworkReady: why". Nothing
+// means that it can run pods.
+func NotReady(ctx context.Context, endpoint string) ([]string, error) {
+	path, err := socketPath(endpoint)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := connect(path)
+	if err != nil {
+		return nil, fmt.Errorf("ask the runtime at %s: %w", endpoint, err)
+	}
+	defer func() { _ = conn.Close() }()
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	answer, err := cri.NewRuntimeServiceClient(conn).Status(ctx, &cri.StatusRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("ask the runtime at %s how it is: %w", endpoint, err)
+	}
+	var lacking []string
+	for _, c := range answer.GetStatus().GetConditions() {
+		if !c.GetStatus() && (c.GetType() == "RuntimeReady" || c.GetType() == "NetworkReady") {
+			lacking = append(lacking, strings.TrimSuffix(c.GetType()+": "+c.GetMessage(), ": "))
+		}
+	}
+	return lacking, nil
+}
+
 // FirstAnswer returns the first of endpoints that answers, in their order. The error joins why each did not.
 func FirstAnswer(ctx context.Context, endpoints []string) (Answer, error) {
 	type result struct {

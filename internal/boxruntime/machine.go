@@ -17,16 +17,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// binaries a runtime directory must hold.
-var binaries = []string{"containerd", "containerd-shim-runc-v2", "ctr", "runc"}
+// Programs are what a runtime directory must hold.
+func Programs() []string { return []string{"containerd", "containerd-shim-runc-v2", "ctr", "runc"} }
 
-// plugins the pod network is made of.
-var plugins = []string{"bridge", "host-local", "loopback", "portmap"}
+// NetworkPlugins are what the pod network is made of.
+func NetworkPlugins() []string { return []string{"bridge", "host-local", "loopback", "portmap"} }
+
+// DefaultPluginDir is where distributions and installers put network plugins.
+const DefaultPluginDir = "/opt/cni/bin"
 
 // checkBinaries says which programs are missing.
 func checkBinaries(c Config) error {
 	var missing []string
-	for _, name := range binaries {
+	for _, name := range Programs() {
 		if !executable(filepath.Join(c.RuntimeDir, name)) {
 			missing = append(missing, name)
 		}
@@ -38,7 +41,7 @@ func checkBinaries(c Config) error {
 	if !c.ownNetwork() {
 		return nil
 	}
-	for _, name := range plugins {
+	for _, name := range NetworkPlugins() {
 		if pluginPath(c, name) == "" {
 			missing = append(missing, name)
 		}
@@ -114,9 +117,9 @@ func haveResourceCap() bool {
 	return false
 }
 
-// overlayWorks mounts an overlay below dir, as the only sure way to know: the kernel, the file system and the place in a
-// container each may refuse.
-func overlayWorks(dir string) error {
+// OverlayWorks says whether image layers can be stacked below dir. It mounts an overlay there and unmounts it, as the only
+// sure way to know: the kernel, the file system and a container around us each may refuse. Needs root.
+func OverlayWorks(dir string) error {
 	base, err := os.MkdirTemp(dir, "overlay-test-")
 	if err != nil {
 		return fmt.Errorf("try an overlay mount: %w", err)

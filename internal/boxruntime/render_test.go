@@ -84,10 +84,10 @@ func TestConfigRefused(t *testing.T) {
 		"the kernel allows no longer":            func(c *Config) { c.SocketPath = "/" + strings.Repeat("s", 102) },
 		"shims' sockets":                         func(c *Config) { c.RunDir = "/" + strings.Repeat("r", 40) },
 		"at most 15 characters":                  func(c *Config) { c.Bridge = "a-very-long-name" },
-		`Bridge is "a/b"`:                        func(c *Config) { c.Bridge = "a/b" },
-		"Subnet is 10.1.2.3/16":                  func(c *Config) { c.Subnet = netip.MustParsePrefix("10.1.2.3/16") },
-		"Subnet is fd00::/64":                    func(c *Config) { c.Subnet = netip.MustParsePrefix("fd00::/64") },
-		"Subnet is 10.0.0.0/30":                  func(c *Config) { c.Subnet = netip.MustParsePrefix("10.0.0.0/30") },
+		`bridge is "a/b"`:                        func(c *Config) { c.Bridge = "a/b" },
+		"subnet is 10.1.2.3/16":                  func(c *Config) { c.Subnet = netip.MustParsePrefix("10.1.2.3/16") },
+		"subnet is fd00::/64":                    func(c *Config) { c.Subnet = netip.MustParsePrefix("fd00::/64") },
+		"subnet is 10.0.0.0/30":                  func(c *Config) { c.Subnet = netip.MustParsePrefix("10.0.0.0/30") },
 		`want "overlayfs" or "native"`:           func(c *Config) { c.Snapshotter = "btrfs" },
 		`CNIBinDirs[1] is "x", want an absolute`: func(c *Config) { c.CNIBinDirs = []string{"/a", "x"} },
 	} {
@@ -344,7 +344,7 @@ func TestCheckBinaries(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "containerd-shim-runc-v2") || !strings.Contains(err.Error(), "--runtime-dir") {
 		t.Errorf("an empty directory gave %v", err)
 	}
-	for _, name := range binaries {
+	for _, name := range Programs() {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o755); err != nil {
 			t.Fatal(err)
 		}
