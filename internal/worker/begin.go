@@ -40,7 +40,7 @@ func (s *Set) begin(wanted Wanted, node Node) []*running {
 // leftovers are pods that nobody wants and of which there is still something: in the runtime, in the ledger, on disk.
 // Until every source has spoken nobody can know that (behaviour 6).
 func (s *Set) leftovers(wanted Wanted) []types.UID {
-	if !wanted.Ready {
+	if !wanted.Ready || wanted.Doubt {
 		return nil
 	}
 	uids := map[types.UID]bool{}
@@ -88,11 +88,11 @@ func (s *Set) add(d *pod.Desired, node Node) *running {
 	now := time.Now()
 	observed := s.strays[uid].observed
 	delete(s.strays, uid)
-	if observed.Inspected.IsZero() && !node.Relisted.IsZero() && !node.Hung[uid] {
+	if observed.Inspected.IsZero() && !node.Relisted.IsZero() {
 		observed.Inspected = now // the listing told of everything there is, and this pod was not in it
 	}
 	w := &worker{
-		doer: s.cfg.Doer, ledger: s.cfg.Ledger, notes: s.cfg.Notes, story: &story{}, check: s.cfg.Check, outcome: s.cfg.Outcome,
+		doer: s.cfg.Doer, ledger: s.cfg.Ledger, notes: s.cfg.Notes, story: &story{}, check: s.cfg.Check, poke: s.wake, outcome: s.cfg.Outcome,
 		log:   s.cfg.Log.With("pod", d.Pod.Namespace+"/"+d.Pod.Name, "uid", uid),
 		inbox: newInbox(d, observed, plan.Facts{}),
 		show:  func(e *Entry) { s.table.show(uid, e) },
@@ -113,7 +113,7 @@ func (s *Set) add(d *pod.Desired, node Node) *running {
 
 // judge asks admission about the pods it has not spoken of, oldest first. A pod that the ledger knows as admitted, or
 // that has containers, is not judged again (pains, row 1).
-func (s *Set) judge(node Node) {
+func (s *Set) judge() {
 	var open []*running
 	var active []*pod.Desired
 	for _, w := range s.workers {
@@ -132,11 +132,12 @@ func (s *Set) judge(node Node) {
 	}
 	slices.SortFunc(open, func(a, b *running) int { return cmp.Compare(a.order, b.order) })
 	for _, w := range open {
-		if node.Relisted.IsZero() {
-			w.verdict = plan.Verdict{Message: "the runtime has not been listed yet"}
+		in := w.inbox.read()
+		if in.observed.Inspected.IsZero() { // it may have containers
+			w.verdict = plan.Verdict{Message: "what the runtime has of the pod is not known yet"}
 			continue
 		}
-		d := w.inbox.read().desired
+		d := in.desired
 		w.verdict = s.cfg.Judge(d, active)
 		if w.verdict.Judged && w.verdict.Admit {
 			active = append(active, d)

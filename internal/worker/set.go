@@ -18,6 +18,9 @@ type Wanted struct {
 	Pods map[types.UID]*pod.Desired
 	// Ready is true once every source has spoken.
 	Ready bool
+	// Doubt is true while a manifest cannot be read and never could be since the start: pods that nobody names may be
+	// its, so they are left alone.
+	Doubt bool
 }
 
 // Node is what the node as a whole tells its pods.
@@ -27,10 +30,7 @@ type Node struct {
 	NetworkReady   bool
 	NetworkMessage string
 	// Relisted is when the first complete listing of the runtime that was delivered had begun; zero before.
-	Relisted time.Time
-	// Hung names the pods in that listing whose inspection has not come back: what they have is not known.
-	Hung map[types.UID]bool
-}
+	Relisted time.Time}
 
 // Judge is admission: it says whether a pod may run beside the pods that do. It must be pure and quick.
 type Judge func(candidate *pod.Desired, running []*pod.Desired) plan.Verdict
@@ -180,7 +180,7 @@ func (s *Set) reconcile(wanted Wanted, node Node) []*running {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fresh := s.begin(wanted, node)
-	s.judge(node)
+	s.judge()
 	for _, w := range s.workers {
 		s.inform(w, wanted, node)
 	}

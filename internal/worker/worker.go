@@ -33,6 +33,8 @@ type worker struct {
 	story  *story
 	show   func(*Entry)
 	check  func(plan.Input, plan.Plan)
+	// poke makes the Set look at the pod, for admission.
+	poke func()
 	// outcome is told of every effect that ended; nil is fine.
 	outcome func(*pod.Desired, plan.Outcome)
 
@@ -61,6 +63,9 @@ func (w *worker) run(ctx context.Context) bool {
 		w.save(ctx, in.desired, p.Memory.Kept, now)
 		w.memory = p.Memory
 		w.inbox.mark(p.Memory.Kept)
+		if w.memory.Stage == plan.Waiting && !in.facts.Verdict.Judged && !in.observed.Inspected.IsZero() {
+			w.poke()
+		}
 		if w.memory.Stage == plan.Done && flights.none() {
 			w.show(w.story.entry(in, w.memory, nil, p.Waits, now))
 			return true
