@@ -29,6 +29,8 @@ type Box struct {
 	health latest.Cell[Health]
 	ending chan struct{} // closed by the first Stop
 	once   sync.Once
+	// supervising is held by Supervise: Stop waits for it, so that nothing is started while it takes down.
+	supervising sync.Mutex
 
 	mu   sync.Mutex
 	proc *process // the containerd we know of; replaced when it is restarted
@@ -125,8 +127,12 @@ func (b *Box) keep(ctx context.Context, boot string) (Health, bool, error) {
 	}
 	why := "its configuration or its binary changed"
 	if r.Config == b.fingerprint {
-		// It may just be starting, when Bosun was restarted meanwhile: so wait for its socket.
-		answer, err := b.askUntil(ctx, p, startTimeout)
+		answer, err := b.askUntil(ctx, p, answerTimeout)
+		if err != nil && !p.ended() {
+			// It may just be starting, when Bosun was restarted meanwhile.
+			b.cfg.Log.Warn("the container runtime runs but does not answer; waiting for it", "pid", p.pid, "atMost", keepTimeout)
+			answer, err = b.askUntil(ctx, p, keepTimeout)
+		}
 		if err == nil {
 			b.cfg.Log.Info("keeping the container runtime that runs", "pid", p.pid, "version", answer.Version, "socket", b.cfg.SocketPath)
 			b.logStart = r.Log

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -117,6 +118,9 @@ func removeContents(dir string) error {
 // cniResults is where containerd's CNI library notes what it set up; the place cannot be configured.
 const cniResults = "/var/lib/cni/results"
 
+// containerID begins the rest of such a name: "br" is not "br-lan".
+var containerID = regexp.MustCompile(`^[0-9a-f]{64}-`)
+
 // removeResults removes the notes about a network's pods: files NETWORK-CONTAINER-INTERFACE.
 func removeResults(network string) error {
 	entries, err := os.ReadDir(cniResults)
@@ -125,7 +129,7 @@ func removeResults(network string) error {
 	}
 	var errs []error
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), network+"-") {
+		if rest, ours := strings.CutPrefix(e.Name(), network+"-"); ours && containerID.MatchString(rest) {
 			errs = append(errs, os.Remove(filepath.Join(cniResults, e.Name())))
 		}
 	}

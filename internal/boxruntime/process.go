@@ -243,11 +243,18 @@ type running struct {
 	pid int
 	stat
 	args []string
+	// inside is true for a process in a container: it has another PID namespace than Bosun. A Bosun may run in one, with the
+	// very same paths.
+	inside bool
 }
 
 // processTable reads what runs now. Processes that end meanwhile are left out.
 func processTable() ([]running, error) {
 	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("read the process table: %w", err)
+	}
+	own, err := os.Readlink("/proc/self/ns/pid")
 	if err != nil {
 		return nil, fmt.Errorf("read the process table: %w", err)
 	}
@@ -265,7 +272,8 @@ func processTable() ([]running, error) {
 		if err != nil {
 			continue
 		}
-		table = append(table, running{pid, s, splitArgs(line)})
+		space, err := os.Readlink(filepath.Join("/proc", e.Name(), "ns", "pid"))
+		table = append(table, running{pid, s, splitArgs(line), err == nil && space != own})
 	}
 	return table, nil
 }
@@ -282,7 +290,7 @@ func splitArgs(line []byte) []string {
 // was killed in the instant between starting it and writing the record.
 func ourContainerd(table []running, configFile string) (running, bool) {
 	for _, r := range table {
-		if r.state != 'Z' && len(r.args) == 3 && filepath.Base(r.args[0]) == "containerd" && r.args[1] == "--config" && r.args[2] == configFile {
+		if r.state != 'Z' && !r.inside && len(r.args) == 3 && filepath.Base(r.args[0]) == "containerd" && r.args[1] == "--config" && r.args[2] == configFile {
 			return r, true
 		}
 	}
@@ -296,7 +304,7 @@ func podProcesses(table []running, socket string) []running {
 	var shims []running
 	for _, r := range table {
 		children[r.parent] = append(children[r.parent], r)
-		if isShim(r.args, socket) {
+		if !r.inside && isShim(r.args, socket) {
 			shims = append(shims, r)
 		}
 	}

@@ -226,15 +226,17 @@ func TestLockIsHeldByOne(t *testing.T) {
 }
 
 func row(pid, parent int, args ...string) running {
-	return running{pid, stat{state: 'S', parent: parent, start: uint64(pid)}, args}
+	return running{pid: pid, stat: stat{state: 'S', parent: parent, start: uint64(pid)}, args: args}
 }
 
 func TestFindingInTheProcessTable(t *testing.T) {
 	shim := func(pid int, socket string) running {
 		return row(pid, 1, "/opt/bin/containerd-shim-runc-v2", "-namespace", "k8s.io", "-id", "x", "-address", socket)
 	}
+	nested, nestedShim := row(9, 1, "/opt/bin/containerd", "--config", "/r/config.toml"), shim(40, "/run/x.sock")
+	nested.inside, nestedShim.inside = true, true
 	table := []running{
-		row(1, 0, "init"),
+		row(1, 0, "init"), nested, nestedShim, row(41, 40, "/pause"),
 		row(10, 1, "/opt/bin/containerd", "--config", "/r/config.toml"),
 		row(11, 1, "/usr/bin/containerd"),
 		row(12, 1, "vi", "--config", "/r/config.toml"),

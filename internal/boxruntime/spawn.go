@@ -19,6 +19,8 @@ import (
 const (
 	// startTimeout is generous: with many containers on a slow disk containerd needs a while to look at all of them.
 	startTimeout = 2 * time.Minute
+	// keepTimeout is how long one that an earlier Bosun started may take to answer before it is replaced.
+	keepTimeout = time.Minute
 	// endPatience is how long containerd may take to end by itself.
 	endPatience = 10 * time.Second
 )

@@ -20,6 +20,8 @@ const removePatience = 30 * time.Second
 // chosen stay for the next Start. Supervise returns. Stop does all it can and joins what failed.
 func (b *Box) Stop(ctx context.Context) error {
 	b.once.Do(func() { close(b.ending) })
+	b.supervising.Lock()
+	defer b.supervising.Unlock()
 	unlock, err := lock(b.cfg)
 	if err != nil {
 		return fmt.Errorf("stop the container runtime: %w", err)
@@ -28,6 +30,7 @@ func (b *Box) Stop(ctx context.Context) error {
 	if err := b.takeDown(ctx); err != nil {
 		return fmt.Errorf("stop the container runtime: %w", err)
 	}
+	b.health.Set(Health{Since: time.Now(), Restarts: b.health.Value().Restarts, Err: errors.New("it was stopped")})
 	b.cfg.Log.Info("ended the container runtime", "root", b.cfg.Root)
 	return nil
 }

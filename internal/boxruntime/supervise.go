@@ -31,7 +31,10 @@ func restartDelay(failures int) time.Duration {
 
 // Supervise starts containerd again whenever it dies, and publishes each change in Health. It blocks until ctx ends or
 // Stop is called, and leaves containerd running: nil. An error means that it can no longer tell whether containerd runs.
+// One call at a time; another one waits.
 func (b *Box) Supervise(ctx context.Context) error {
+	b.supervising.Lock()
+	defer b.supervising.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stopped := make(chan struct{})

@@ -161,6 +161,12 @@ func TestBoxSupervised(t *testing.T) {
 	if _, err := b.LoadImages(ctx, cacheDir(t, "images")); err != nil {
 		t.Fatal(err)
 	}
+	if a, err := boxruntime.FirstAnswer(ctx, append(boxruntime.Usual(), b.Endpoint())); err != nil || a.Endpoint != b.Endpoint() || a.Name != "containerd" {
+		t.Errorf("who answers is %+v, %v; want our own", a, err)
+	}
+	if lacking, err := boxruntime.NotReady(ctx, b.Endpoint()); err != nil || len(lacking) > 0 {
+		t.Errorf("it is not ready: %v, %v", lacking, err)
+	}
 	stop := supervise(ctx, b)
 	client, sandbox, container := boxPod(ctx, t, b, 18080)
 	started := stillRuns(ctx, t, client, container, 0)
@@ -187,6 +193,50 @@ func TestBoxSupervised(t *testing.T) {
 	nothingLeft(t, c, after.PID, sandbox)
 	if _, err := os.Stat(filepath.Join(c.Root, "containerd")); err != nil {
 		t.Errorf("Stop removed the images: %v", err)
+	}
+}
+
+// TestBoxRevived: while containerd cannot be started, health says why, and once it can, it is up without anybody's help.
+func TestBoxRevived(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), boxTimeout)
+	defer cancel()
+	c := boxConfig(t)
+	built := c.RuntimeDir
+	c.RuntimeDir = t.TempDir()
+	names := append(boxruntime.Programs(), boxruntime.NetworkPlugins()...)
+	for _, name := range names {
+		if err := os.Symlink(filepath.Join(built, name), filepath.Join(c.RuntimeDir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := startBox(ctx, t, c)
+	stop := supervise(ctx, b)
+	program := filepath.Join(c.RuntimeDir, "containerd")
+	if err := os.Remove(program); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := b.Health()
+	if err := unix.Kill(before.PID, unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	down := awaitHealth(ctx, t, b, "down", func(h boxruntime.Health) bool {
+		return !h.Up && h.Err != nil && strings.Contains(h.Err.Error(), program)
+	})
+	if down.Since.Before(before.Since) {
+		t.Errorf("down since %s, which is before it was up, %s", down.Since, before.Since)
+	}
+	if err := os.Symlink(filepath.Join(built, "containerd"), program); err != nil {
+		t.Fatal(err)
+	}
+	awaitHealth(ctx, t, b, "up again", func(h boxruntime.Health) bool { return h.Up && h.Restarts == 1 })
+	if err := b.Purge(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := stop(); err != nil {
+		t.Errorf("Supervise: %v", err)
+	}
+	if h, _ := b.Health(); h.Up {
+		t.Errorf("health after Purge is %+v", h)
 	}
 }
 
