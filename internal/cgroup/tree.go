@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/opencontainers/cgroups"
 	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -28,6 +29,8 @@ type Config struct {
 	Driver Driver
 	// Root is cgroupRoot: the cgroup kubepods is made in; "" and "/" are the top. It is made if it is missing.
 	Root string
+	// Pod are the settings the limits of pods depend on. Without PageSizes, New reads what the kernel has.
+	Pod Options
 }
 
 // Tree is the kubepods tree. It is the only writer of these cgroups. Its methods may be used by several goroutines,
@@ -35,6 +38,7 @@ type Config struct {
 type Tree struct {
 	driver Driver
 	root   Name
+	opts   Options
 	layout layout
 	// limiting is layout.limiting(), computed once.
 	limiting []hierarchy
@@ -59,6 +63,9 @@ func New(cfg Config) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Pod.PageSizes == nil && !slices.Contains(l.missing(), "hugetlb") {
+		cfg.Pod.PageSizes = cgroups.HugePageSizes()
+	}
 	return newTree(cfg, l)
 }
 
@@ -68,7 +75,7 @@ func newTree(cfg Config, l layout) (*Tree, error) {
 		return nil, err
 	}
 	t := &Tree{
-		driver: cfg.Driver, root: root, layout: l, limiting: l.limiting(),
+		driver: cfg.Driver, root: root, opts: cfg.Pod, layout: l, limiting: l.limiting(),
 		mkdir: func(dir string) error { return unix.Mkdir(dir, 0o755) },
 		rmdir: unix.Rmdir,
 	}
@@ -170,12 +177,13 @@ func (t *Tree) SetBurstableShares(_ context.Context, shares uint64) error {
 	return nil
 }
 
-// Ensure makes a pod's cgroup, and the tree above it if that is missing, and writes its limits (behaviour 364).
-func (t *Tree) Ensure(ctx context.Context, pod *v1.Pod, r Resources) error {
+// Ensure makes a pod's cgroup, and the tree above it if that is missing, and writes its limits (behaviours 205, 364).
+func (t *Tree) Ensure(ctx context.Context, pod *v1.Pod) error {
 	n, err := t.pod(pod)
 	if err != nil {
 		return err
 	}
+	r := PodResources(pod, t.opts)
 	err = t.set(n, r)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err = t.EnsureQOS(ctx); err == nil {

@@ -90,8 +90,9 @@ func TestV2Tree(t *testing.T) {
 		t.Fatal(err)
 	}
 	pod := podOf("cpu=500m memory=64Mi hugepages-2Mi=2Mi/cpu=1 memory=64Mi hugepages-2Mi=2Mi")
+	tree.opts = Options{PidsLimit: 50, PageSizes: []string{"2MB"}}
 	for range 2 { // again, as after a crash
-		if err := tree.Ensure(t.Context(), pod, PodResources(pod, Options{PidsLimit: 50, PageSizes: []string{"2MB"}})); err != nil {
+		if err := tree.Ensure(t.Context(), pod); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -143,11 +144,11 @@ func TestV2Tree(t *testing.T) {
 
 func TestV2Update(t *testing.T) {
 	tree, root := fakeV2(t, Config{}, "cpu memory pids")
-	pod := podOf("memory=64Mi/memory=64Mi")
+	pod := podOf("memory=100/memory=100")
 	if err := tree.Update(t.Context(), pod, Resources{Memory: 5}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Update of a pod without cgroup = %v", err)
 	}
-	if err := tree.Ensure(t.Context(), pod, Resources{Memory: 100}); err != nil { // makes the tree above as well
+	if err := tree.Ensure(t.Context(), pod); err != nil { // makes the tree above as well
 		t.Fatal(err)
 	}
 	dir := filepath.Join(root, "kubepods", "burstable", "poduid-1")
@@ -179,7 +180,7 @@ func TestUIDsThatArePathsAreRefused(t *testing.T) {
 	pod := podOf("")
 	for _, uid := range []types.UID{"../../x", "a/b", "", ".."} {
 		pod.UID = uid
-		if err := tree.Ensure(t.Context(), pod, Resources{}); err == nil || !strings.Contains(err.Error(), "metadata.uid") {
+		if err := tree.Ensure(t.Context(), pod); err == nil || !strings.Contains(err.Error(), "metadata.uid") {
 			t.Errorf("Ensure(%q) = %v", uid, err)
 		}
 		if err := tree.Remove(t.Context(), uid); err == nil {
@@ -235,9 +236,9 @@ func realTreeOn(t testing.TB, choose func(layout) layout) *Tree {
 func TestRealLimits(t *testing.T) {
 	tree := realTree(t)
 	pod := podOf("cpu=500m memory=64Mi/cpu=1 memory=64Mi")
-	r := PodResources(pod, Options{PidsLimit: 50, PageSizes: []string{"2MB", "1GB"}})
+	tree.opts = Options{PidsLimit: 50, PageSizes: []string{"2MB", "1GB"}}
 	for range 2 {
-		if err := tree.Ensure(t.Context(), pod, r); err != nil {
+		if err := tree.Ensure(t.Context(), pod); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -342,7 +343,7 @@ func copyCpuset(t *testing.T, top, dir string) {
 func TestRemoveKillsWhatIsLeft(t *testing.T) {
 	tree := realTree(t)
 	pod := podOf("")
-	if err := tree.Ensure(t.Context(), pod, PodResources(pod, Options{})); err != nil {
+	if err := tree.Ensure(t.Context(), pod); err != nil {
 		t.Fatal(err)
 	}
 	cmd := startIn(t, tree, pod)
@@ -360,7 +361,7 @@ func TestRemoveKillsWhatIsLeft(t *testing.T) {
 func TestRemoveKillsFrozenProcesses(t *testing.T) {
 	tree := realTree(t)
 	pod := podOf("")
-	if err := tree.Ensure(t.Context(), pod, PodResources(pod, Options{})); err != nil {
+	if err := tree.Ensure(t.Context(), pod); err != nil {
 		t.Fatal(err)
 	}
 	cmd := startIn(t, tree, pod)
@@ -393,7 +394,8 @@ func TestRealUnified(t *testing.T) {
 	// The controllers passed on at the top stay passed on: another runtime on this machine may use them by now.
 	tree := realTreeOn(t, func(l layout) layout { return layout{v2: true, all: l.all[i : i+1]} })
 	pod := podOf("cpu=1 hugepages-2Mi=2Mi/hugepages-2Mi=2Mi")
-	if err := tree.Ensure(t.Context(), pod, PodResources(pod, Options{PageSizes: []string{"2MB", "3MB"}})); err != nil {
+	tree.opts.PageSizes = []string{"2MB", "3MB"} // there are none of 3 MB anywhere
+	if err := tree.Ensure(t.Context(), pod); err != nil {
 		t.Fatal(err)
 	}
 	if dir := tree.Dir("hugetlb", pod); dir != "" {
@@ -440,10 +442,10 @@ func TestPollEndsWithItsContext(t *testing.T) {
 func BenchmarkEnsureRemove(b *testing.B) {
 	tree := realTree(b)
 	pod := podOf("cpu=500m memory=64Mi/cpu=1 memory=64Mi")
-	r := PodResources(pod, Options{PidsLimit: 50})
+	tree.opts = Options{PidsLimit: 50}
 	b.Run("ensure", func(b *testing.B) {
 		for range b.N {
-			if err := tree.Ensure(b.Context(), pod, r); err != nil {
+			if err := tree.Ensure(b.Context(), pod); err != nil {
 				b.Fatal(err)
 			}
 			b.StopTimer()
@@ -455,7 +457,7 @@ func BenchmarkEnsureRemove(b *testing.B) {
 	})
 	b.Run("again", func(b *testing.B) {
 		for range b.N {
-			if err := tree.Ensure(b.Context(), pod, r); err != nil {
+			if err := tree.Ensure(b.Context(), pod); err != nil {
 				b.Fatal(err)
 			}
 		}
