@@ -18,6 +18,7 @@ import (
 	"github.com/bosun-project/bosun/internal/mount"
 	"github.com/bosun-project/bosun/internal/qos"
 	"github.com/bosun-project/bosun/internal/safepath"
+	"github.com/bosun-project/bosun/internal/translate"
 )
 
 // emptyDir is a directory that lives as long as its pod: on disk, in memory or in huge pages (behaviour 175).
@@ -32,39 +33,37 @@ func (emptyDir) holds(v *v1.Volume) bool {
 	return v.EmptyDir != nil || v.VolumeSource == v1.VolumeSource{}
 }
 
-func (e emptyDir) setup(ctx context.Context, r *request) (Mounted, error) {
+func (emptyDir) shown(*v1.Volume) translate.Volume { return translate.Volume{Relabel: true} }
+
+func (e emptyDir) setup(ctx context.Context, r *request) error {
 	source := r.volume.EmptyDir
 	if source == nil {
 		source = &v1.EmptyDirVolumeSource{}
 	}
-	m := Mounted{HostPath: r.place.host(), Relabel: true}
 	made, err := makeVolumeDir(r.place, 0o777)
 	if err != nil {
-		return m, err
+		return err
 	}
+	mounted := false
 	switch medium := source.Medium; {
 	case medium == v1.StorageMediumDefault:
 	case medium == v1.StorageMediumMemory:
-		var mounted bool
-		mounted, m.Swappable, err = mountMemory(r.place, memorySize(r.pod, source.SizeLimit, e.memory), 0o777)
-		made = made || mounted
+		mounted, err = mountMemory(r.place, memorySize(r.pod, source.SizeLimit, e.memory), 0o777)
 	case medium == v1.StorageMediumHugePages || strings.HasPrefix(string(medium), string(v1.StorageMediumHugePagesPrefix)):
-		var mounted bool
 		mounted, err = mountHugePages(r, medium)
-		made = made || mounted
 	default:
-		return m, fmt.Errorf("%s.medium %q: must be empty, Memory, HugePages or HugePages-<size>", r.field, medium)
+		err = fmt.Errorf("%s.medium %q: must be empty, Memory, HugePages or HugePages-<size>", r.field, medium)
 	}
 	if err != nil {
-		return m, err
+		return err
 	}
-	if !made && isReady(r.place) {
-		return m, nil // containers may be using it
+	if !made && !mounted && isReady(r.place) {
+		return nil // containers may be using it
 	}
 	if err := own(ctx, r.place.pod, r.place.path(), ownershipOf(r.pod)); err != nil {
-		return m, err
+		return err
 	}
-	return m, setReady(r.place)
+	return setReady(r.place)
 }
 
 func (emptyDir) teardown(ctx context.Context, p place) error { return removeVolumeDir(ctx, p) }
@@ -122,27 +121,25 @@ func setReady(p place) error {
 }
 
 // mountMemory mounts a memory filesystem of at most size bytes (0: the kernel's default) unless one is there.
-func mountMemory(p place, size int64, mode fs.FileMode) (mounted, swappable bool, err error) {
-	err = mountOnce(p, func(dir *os.File) error {
-		mounted = true
-		noswap, err := mount.MountTmpfs(dir, mount.Tmpfs{Size: size, Mode: mode})
-		swappable = !noswap
+func mountMemory(p place, size int64, mode fs.FileMode) (mounted bool, err error) {
+	return mountOnce(p, func(dir *os.File) error {
+		_, err := mount.MountTmpfs(dir, mount.Tmpfs{Size: size, Mode: mode})
 		return err
 	})
-	return mounted, swappable, err
 }
 
-func mountOnce(p place, mountOn func(dir *os.File) error) error {
+// mountOnce mounts on the volume's directory unless something is mounted there.
+func mountOnce(p place, mountOn func(dir *os.File) error) (mounted bool, err error) {
 	there, err := mount.IsMountPoint(p.host())
 	if err != nil || there {
-		return err
+		return false, err
 	}
 	dir, err := p.pod.Handle(p.path())
 	if err != nil {
-		return err
+		return false, err
 	}
-	defer dir.Close()
-	return mountOn(dir)
+	defer dir.Close() // an open handle would keep the mount busy
+	return true, mountOn(dir)
 }
 
 func mountHugePages(r *request, medium v1.StorageMedium) (mounted bool, err error) {
@@ -150,11 +147,7 @@ func mountHugePages(r *request, medium v1.StorageMedium) (mounted bool, err erro
 	if err != nil {
 		return false, fmt.Errorf("%s.medium %q: %w", r.field, medium, err)
 	}
-	err = mountOnce(r.place, func(dir *os.File) error {
-		mounted = true
-		return mount.MountHugetlbfs(dir, size.Value(), 0o777)
-	})
-	return mounted, err
+	return mountOnce(r.place, func(dir *os.File) error { return mount.MountHugetlbfs(dir, size.Value(), 0o777) })
 }
 
 // memorySize bounds a memory volume: the smallest of its own limit, the pod's memory limit and what the node can give.

@@ -9,33 +9,35 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/bosun-project/bosun/internal/environ"
+	"github.com/bosun-project/bosun/internal/translate"
 	"github.com/bosun-project/bosun/internal/volume/atomicdir"
 )
 
 // writeFiles sets up a volume whose files the agent writes, in memory (behaviour 177). Done again with other files, it
 // changes them all at once under the eyes of running containers.
-func writeFiles(ctx context.Context, r *request, files map[string]atomicdir.File, nodeMemory int64) (Mounted, error) {
-	m := Mounted{HostPath: r.place.host(), ReadOnly: true, Relabel: true}
+func writeFiles(ctx context.Context, r *request, files map[string]atomicdir.File, nodeMemory int64) error {
 	if err := atomicdir.Check(files); err != nil {
-		return m, fmt.Errorf("%s: %w", r.field, err)
+		return fmt.Errorf("%s: %w", r.field, err)
 	}
 	if _, err := makeVolumeDir(r.place, 0o755); err != nil {
-		return m, err
+		return err
 	}
-	var err error
-	if _, m.Swappable, err = mountMemory(r.place, memorySize(r.pod, nil, nodeMemory), 0o755); err != nil {
-		return m, err
+	if _, err := mountMemory(r.place, memorySize(r.pod, nil, nodeMemory), 0o755); err != nil {
+		return err
 	}
 	dir, err := r.place.pod.Sub(r.place.path())
 	if err != nil {
-		return m, err
+		return err
 	}
 	defer dir.Close()
 	if _, err := atomicdir.Write(ctx, dir, files, ownershipOf(r.pod).gid); err != nil {
-		return m, err
+		return err
 	}
-	return m, setReady(r.place)
+	return setReady(r.place)
 }
+
+// shownFiles is how such a volume is shown to containers.
+func shownFiles() translate.Volume { return translate.Volume{ReadOnly: true, Relabel: true} }
 
 // downwardAPI shows fields of the pod and resources of its containers as files (behaviour 180).
 type downwardAPI struct{ allocatable v1.ResourceList }
@@ -44,13 +46,15 @@ func (downwardAPI) dir() string { return "kubernetes.io~downward-api" }
 
 func (downwardAPI) holds(v *v1.Volume) bool { return v.DownwardAPI != nil }
 
+func (downwardAPI) shown(*v1.Volume) translate.Volume { return shownFiles() }
+
 func (downwardAPI) teardown(ctx context.Context, p place) error { return removeVolumeDir(ctx, p) }
 
-func (d downwardAPI) setup(ctx context.Context, r *request) (Mounted, error) {
+func (d downwardAPI) setup(ctx context.Context, r *request) error {
 	source := r.volume.DownwardAPI
 	files := map[string]atomicdir.File{}
 	if err := addDownward(files, r.pod, source.Items, source.DefaultMode, r.field, d.allocatable); err != nil {
-		return Mounted{}, err
+		return err
 	}
 	return writeFiles(ctx, r, files, d.allocatable.Memory().Value())
 }
@@ -63,19 +67,21 @@ func (projected) dir() string { return "kubernetes.io~projected" }
 
 func (projected) holds(v *v1.Volume) bool { return v.Projected != nil }
 
+func (projected) shown(*v1.Volume) translate.Volume { return shownFiles() }
+
 func (projected) teardown(ctx context.Context, p place) error { return removeVolumeDir(ctx, p) }
 
-func (p projected) setup(ctx context.Context, r *request) (Mounted, error) {
+func (p projected) setup(ctx context.Context, r *request) error {
 	source := r.volume.Projected
 	files := map[string]atomicdir.File{}
 	for i := range source.Sources {
 		part := &source.Sources[i]
 		field := fmt.Sprintf("%s.sources[%d]", r.field, i)
 		if part.DownwardAPI == nil {
-			return Mounted{}, &unsupported{field: field + "." + projectionName(part), works: "sources[].downwardAPI"}
+			return &unsupported{field: field + "." + projectionName(part), works: "sources[].downwardAPI"}
 		}
 		if err := addDownward(files, r.pod, part.DownwardAPI.Items, source.DefaultMode, field+".downwardAPI", p.allocatable); err != nil {
-			return Mounted{}, err
+			return err
 		}
 	}
 	return writeFiles(ctx, r, files, p.allocatable.Memory().Value())

@@ -9,6 +9,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/bosun-project/bosun/internal/safepath"
+	"github.com/bosun-project/bosun/internal/translate"
 )
 
 // hostPath is a path of the host, used in place (behaviour 176). Links of the host are followed: whoever may use
@@ -21,22 +22,25 @@ func (hostPath) holds(v *v1.Volume) bool { return v.HostPath != nil }
 
 func (hostPath) teardown(context.Context, place) error { return nil }
 
-func (hostPath) setup(_ context.Context, r *request) (Mounted, error) {
+func (hostPath) shown(v *v1.Volume) translate.Volume {
+	return translate.Volume{HostPath: v.HostPath.Path}
+}
+
+func (hostPath) setup(_ context.Context, r *request) error {
 	source := r.volume.HostPath
-	m := Mounted{HostPath: source.Path}
 	if source.Path == "" || source.Path[0] != '/' {
-		return m, fmt.Errorf("%s.path %q: must be an absolute path", r.field, source.Path)
+		return fmt.Errorf("%s.path %q: must be an absolute path", r.field, source.Path)
 	}
-	want := v1.HostPathUnset
-	if source.Type != nil {
-		want = *source.Type
+	if source.Type == nil || *source.Type == v1.HostPathUnset {
+		return nil
 	}
-	if want == v1.HostPathUnset {
-		return m, nil
+	want := *source.Type
+	if typeWords[want] == "" {
+		return fmt.Errorf("%s.type %q: must be empty, DirectoryOrCreate, Directory, FileOrCreate, File, Socket, CharDevice or BlockDevice", r.field, want)
 	}
 	top, err := safepath.Open("/")
 	if err != nil {
-		return m, err
+		return err
 	}
 	defer top.Close()
 	top = top.With(safepath.LinksAsRoot)
@@ -47,12 +51,9 @@ func (hostPath) setup(_ context.Context, r *request) (Mounted, error) {
 		err = createFile(top, source.Path)
 	}
 	if err != nil {
-		return m, err
+		return err
 	}
-	if words := typeWords[want]; words == "" {
-		return m, fmt.Errorf("%s.type %q: must be empty, DirectoryOrCreate, Directory, FileOrCreate, File, Socket, CharDevice or BlockDevice", r.field, want)
-	}
-	return m, checkType(top, source.Path, want)
+	return checkType(top, source.Path, want)
 }
 
 // typeWords are how the error calls what a type wants.

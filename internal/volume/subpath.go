@@ -14,89 +14,90 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/mount"
+	"github.com/bosun-project/bosun/internal/pod"
 	"github.com/bosun-project/bosun/internal/safepath"
+	"github.com/bosun-project/bosun/internal/translate"
 )
 
 // subpaths is the directory below a pod's in which parts of volumes are bind mounted.
 const subpaths = "volume-subpaths"
 
 // Subpath makes a part of a volume ready to be shown to a container, and returns where it is on the host:
-// <pods>/<uid>/volume-subpaths/<volume>/<container>/<index> (behaviour 179). It is a bind mount of what the path leads to
-// at this moment, so whatever containers do to the volume later, the runtime mounts what was checked here. Symbolic links
-// in the volume are followed as long as they stay in it. A directory that is missing is made with the mode of the
-// volume's root, unless the volume is read-only. index is that of the mount in the container's volumeMounts.
+// <pods>/<uid>/volume-subpaths/<volume>/<container>/<index> (behaviour 179). index is that of the mount in the container's
+// volumeMounts, and path its subPath with variables replaced. What is returned is a bind mount of what the path leads to
+// at this moment, read-only if the mount is, so whatever containers do to the volume later, the runtime shows what was
+// checked here. Symbolic links in the volume are followed as long as they stay in it. A directory that is missing is
+// made with the mode of the volume's root, unless the agent writes the volume's files itself.
 //
 // Done again, it keeps a mount that still shows the right thing, and replaces one that does not. TeardownSubpaths
 // takes it away.
-func (v *Volumes) Subpath(ctx context.Context, pod *v1.Pod, container string, index int, m Mounted, subPath string, readOnly bool) (string, error) {
-	path, err := v.subpath(ctx, pod.UID, container, index, m, subPath, readOnly)
+func (v *Volumes) Subpath(ctx context.Context, p *v1.Pod, container string, index int, path string) (string, error) {
+	at, err := v.subpath(ctx, p, container, index, path)
 	if err != nil {
-		return "", fmt.Errorf("failed to prepare subPath for volumeMount %q of container %q: %w", m.Volume, container, err)
+		return "", fmt.Errorf("failed to prepare subPath %q for volumeMounts[%d] of container %q: %w", path, index, container, err)
 	}
-	return path, nil
+	return at, nil
 }
 
-func (v *Volumes) subpath(ctx context.Context, uid types.UID, container string, index int, m Mounted, subPath string, readOnly bool) (string, error) {
-	for _, part := range []string{string(uid), m.Volume, container} {
-		if err := safepath.Component(part); err != nil {
-			return "", err
-		}
+func (v *Volumes) subpath(ctx context.Context, p *v1.Pod, container string, index int, path string) (string, error) {
+	c, _ := pod.FindContainer(p, container)
+	if c == nil || index < 0 || index >= len(c.VolumeMounts) {
+		return "", errors.New("the pod has no such mount")
+	}
+	if err := safepath.Component(container); err != nil {
+		return "", err
+	}
+	m := &c.VolumeMounts[index]
+	k, r, err := v.find(p, m.Name)
+	if err != nil {
+		return "", fmt.Errorf("volume %q: %w", m.Name, err)
 	}
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	source, err := openSubpath(m, subPath)
+	volume := v.locate(k, r)
+	source, err := openSubpath(volume, path)
 	if err != nil {
 		return "", err
 	}
 	defer source.Close()
-	pod, err := v.makePod(uid)
+	dir, err := v.makePod(p.UID)
 	if err != nil {
 		return "", err
 	}
-	defer pod.Close()
-	rel := filepath.Join(subpaths, m.Volume, container, strconv.Itoa(index))
-	return pod.Join(rel), bindSubpath(pod, rel, source, readOnly)
+	defer dir.Close()
+	rel := filepath.Join(subpaths, m.Name, container, strconv.Itoa(index))
+	return dir.Join(rel), bindSubpath(dir, rel, source, m.ReadOnly || volume.ReadOnly)
 }
 
 // openSubpath opens what a path in a volume leads to, and makes it if it is missing.
-func openSubpath(m Mounted, subPath string) (*os.File, error) {
-	top, err := safepath.Open("/")
-	if err != nil {
-		return nil, err
-	}
-	defer top.Close()
-	// The way to the volume is the agent's or, for hostPath, the host's.
-	volume, err := top.With(safepath.LinksAsRoot).Sub(inTop(m.HostPath))
+func openSubpath(at translate.Volume, path string) (*os.File, error) {
+	volume, err := openVolume(at)
 	if err != nil {
 		return nil, err
 	}
 	defer volume.Close()
-	inside := volume.With(safepath.LinksBeneath) // containers write in here
-	if subPath == "" {
-		subPath = "."
-	}
-	source, err := inside.Handle(subPath)
-	if !errors.Is(err, fs.ErrNotExist) || m.ReadOnly {
+	source, err := volume.Handle(path)
+	if !errors.Is(err, fs.ErrNotExist) || at.ReadOnly {
 		return source, err
 	}
 	root, err := volume.Lstat(".")
 	if err != nil {
 		return nil, err
 	}
-	if err := inside.MkdirAll(subPath, root.Mode()&(fs.ModePerm|fs.ModeSetgid|fs.ModeSticky)); err != nil {
+	if err := volume.MkdirAll(path, root.Mode()&(fs.ModePerm|fs.ModeSetgid|fs.ModeSticky)); err != nil {
 		return nil, err
 	}
-	return inside.Handle(subPath)
+	return volume.Handle(path)
 }
 
 // bindSubpath mounts source at rel below the pod's directory unless it is there already.
-func bindSubpath(pod *safepath.Root, rel string, source *os.File, readOnly bool) error {
+func bindSubpath(dir *safepath.Root, rel string, source *os.File, readOnly bool) error {
 	info, err := source.Stat()
 	if err != nil {
 		return err
 	}
-	path := pod.Join(rel)
+	path := dir.Join(rel)
 	there, err := mount.IsMountPoint(path)
 	if err != nil {
 		return err
@@ -111,7 +112,7 @@ func bindSubpath(pod *safepath.Root, rel string, source *os.File, readOnly bool)
 			return err
 		}
 	}
-	target, err := makeTarget(pod, rel, info.IsDir())
+	target, err := makeTarget(dir, rel, info.IsDir())
 	if err != nil {
 		return err
 	}

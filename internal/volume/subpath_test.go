@@ -19,6 +19,22 @@ import (
 	"github.com/bosun-project/bosun/internal/safepath"
 )
 
+// subpath asks for a part of the first volume for a container that is given such a mount.
+func subpath(t *testing.T, v *Volumes, p *v1.Pod, container string, index int, path string, readOnly bool) (string, error) {
+	t.Helper()
+	i := slices.IndexFunc(p.Spec.Containers, func(c v1.Container) bool { return c.Name == container })
+	if i < 0 {
+		i = len(p.Spec.Containers)
+		p.Spec.Containers = append(p.Spec.Containers, v1.Container{Name: container})
+	}
+	c := &p.Spec.Containers[i]
+	for len(c.VolumeMounts) <= index {
+		c.VolumeMounts = append(c.VolumeMounts, v1.VolumeMount{Name: "v0"})
+	}
+	c.VolumeMounts[index].ReadOnly = readOnly
+	return v.Subpath(t.Context(), p, container, index, path)
+}
+
 func TestSubpath(t *testing.T) {
 	v, root := world(t)
 	p := podWith(empty("", ""))
@@ -29,7 +45,7 @@ func TestSubpath(t *testing.T) {
 	write(t, filepath.Join(m.HostPath, "file"), "content")
 	sub := func(container string, index int, path string, readOnly bool) string {
 		t.Helper()
-		got, err := v.Subpath(t.Context(), p, container, index, m, path, readOnly)
+		got, err := subpath(t, v, p, container, index, path, readOnly)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +95,7 @@ func TestSubpathAgain(t *testing.T) {
 	m := setup(t, v, p, "v0")
 	bind := func(readOnly bool) string {
 		t.Helper()
-		path, err := v.Subpath(t.Context(), p, "app", 0, m, "x", readOnly)
+		path, err := subpath(t, v, p, "app", 0, "x", readOnly)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,8 +139,8 @@ func TestSubpathOfHostPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := podWith(v1.VolumeSource{HostPath: &v1.HostPathVolumeSource{Path: filepath.Join(host, "link")}})
-	m := setup(t, v, p, "v0")
-	path, err := v.Subpath(t.Context(), p, "app", 0, m, "sub", false)
+	setup(t, v, p, "v0")
+	path, err := subpath(t, v, p, "app", 0, "sub", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +164,7 @@ func TestSubpathEscapes(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"absolute", "up", "up/etc", "proc", "proc/etc", "dir/secret", "dangling", "dangling/new", "../x", "/etc", "a/../../x"} {
-		if got, err := v.Subpath(t.Context(), p, "app", 0, m, path, false); !errors.Is(err, safepath.ErrUnsafe) {
+		if got, err := subpath(t, v, p, "app", 0, path, false); !errors.Is(err, safepath.ErrUnsafe) {
 			t.Errorf("Subpath(%q) = %s, %v, want ErrUnsafe", path, got, err)
 		}
 	}
@@ -156,7 +172,7 @@ func TestSubpathEscapes(t *testing.T) {
 		t.Error("made a directory outside")
 	}
 	for _, bad := range []string{"../app", "", "a/b"} {
-		if _, err := v.Subpath(t.Context(), p, bad, 0, m, "x", false); err == nil {
+		if _, err := subpath(t, v, p, bad, 0, "x", false); err == nil {
 			t.Errorf("container %q passed", bad)
 		}
 	}
@@ -192,7 +208,7 @@ func TestSubpathRace(t *testing.T) {
 	got, refused := 0, 0
 	for end := time.Now().Add(400 * time.Millisecond); time.Now().Before(end); {
 		for _, sub := range []string{"x", "x/new"} {
-			path, err := v.Subpath(t.Context(), p, "app", 0, m, sub, false)
+			path, err := subpath(t, v, p, "app", 0, sub, false)
 			if err != nil {
 				refused++
 				continue
@@ -223,7 +239,7 @@ func TestRemovePodDir(t *testing.T) {
 	disk, memory := setup(t, v, p, "v0"), setup(t, v, p, "v1")
 	write(t, filepath.Join(disk.HostPath, "data"), "")
 	write(t, filepath.Join(memory.HostPath, "data"), "")
-	sub, err := v.Subpath(t.Context(), p, "app", 0, disk, "s", false)
+	sub, err := subpath(t, v, p, "app", 0, "s", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,6 +311,16 @@ func TestRemovePodDirThroughALinkedRoot(t *testing.T) {
 	}
 	if err := v.RemovePodDir(t.Context(), uid); !errors.Is(err, safepath.ErrMounted) {
 		t.Errorf("RemovePodDir = %v, want ErrMounted", err)
+	}
+}
+
+func TestSubpathOfNoMount(t *testing.T) {
+	v, _ := world(t)
+	p := podWith(empty("", ""))
+	for container, index := range map[string]int{"app": 0, "other": 0} {
+		if _, err := v.Subpath(t.Context(), p, container, index, "x"); err == nil || !strings.Contains(err.Error(), "no such mount") {
+			t.Errorf("%s %d: %v", container, index, err)
+		}
 	}
 }
 

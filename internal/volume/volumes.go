@@ -14,6 +14,7 @@ import (
 
 	"github.com/bosun-project/bosun/internal/names"
 	"github.com/bosun-project/bosun/internal/safepath"
+	"github.com/bosun-project/bosun/internal/translate"
 )
 
 // Config says where volumes are and what the node has.
@@ -32,21 +33,6 @@ type Volumes struct {
 	kinds []kind
 }
 
-// Mounted is a volume that is set up.
-type Mounted struct {
-	// Volume is its name in the pod.
-	Volume string
-	// HostPath is where it is on the host.
-	HostPath string
-	// ReadOnly says that no container may write to it, whatever its mounts say.
-	ReadOnly bool
-	// Relabel says that the runtime may give it the container's SELinux label.
-	Relabel bool
-	// Swappable is set when a memory volume was just mounted whose pages may be swapped to disk, because the kernel
-	// knows no noswap (event PossibleMemoryBackedVolumesOnDisk, if the node has swap).
-	Swappable bool
-}
-
 // kind is one sort of volume.
 type kind interface {
 	// dir is the name of the kind's directory below <pod>/volumes; empty if its volumes are used in place.
@@ -54,7 +40,9 @@ type kind interface {
 	// holds tells whether a volume is of this kind.
 	holds(v *v1.Volume) bool
 	// setup makes the volume, or completes what an earlier call began.
-	setup(ctx context.Context, r *request) (Mounted, error)
+	setup(ctx context.Context, r *request) error
+	// shown says how the volume is shown to containers. HostPath is filled in for a kind with dir.
+	shown(v *v1.Volume) translate.Volume
 	// teardown takes away what setup made. It is not called for a kind without dir.
 	teardown(ctx context.Context, p place) error
 }
@@ -97,48 +85,89 @@ func New(cfg Config) *Volumes {
 
 // Setup makes one volume of a pod ready to be shown to containers. Errors are *SetupError; a volume of a kind that is
 // not supported also is fault.ErrUnsupported.
-func (v *Volumes) Setup(ctx context.Context, pod *v1.Pod, volume string) (Mounted, error) {
-	fail := func(err error) (Mounted, error) {
-		return Mounted{}, &SetupError{Pod: pod.Namespace + "/" + pod.Name, Volume: volume, Err: err}
+func (v *Volumes) Setup(ctx context.Context, p *v1.Pod, volume string) (translate.Volume, error) {
+	k, r, err := v.find(p, volume)
+	if err == nil && k.dir() != "" {
+		var pod *safepath.Root
+		if pod, err = v.makePod(p.UID); err == nil {
+			defer pod.Close()
+			r.place = place{pod: pod, kind: k.dir(), name: volume}
+			err = pod.MkdirAll(filepath.Dir(r.place.path()), dirMode)
+		}
 	}
-	if err := safepath.Component(string(pod.UID)); err != nil {
-		return fail(fmt.Errorf("metadata.uid: %w", err))
+	if err == nil {
+		err = k.setup(ctx, r)
 	}
-	i := slices.IndexFunc(pod.Spec.Volumes, func(x v1.Volume) bool { return x.Name == volume })
-	if i < 0 {
-		return fail(errors.New("spec.volumes has no volume of this name"))
-	}
-	if err := safepath.Component(volume); err != nil {
-		return fail(fmt.Errorf("spec.volumes[%d].name: %w", i, err))
-	}
-	r := &request{pod: pod, volume: &pod.Spec.Volumes[i]}
-	r.field = fmt.Sprintf("spec.volumes[%d].%s", i, sourceName(&r.volume.VolumeSource))
-	k := v.kindOf(r.volume)
-	if k == nil {
-		return fail(&unsupported{field: r.field, works: worksNow})
-	}
-	m, err := v.setup(ctx, k, r)
 	if err != nil {
-		return fail(err)
+		return translate.Volume{}, &SetupError{Pod: p.Namespace + "/" + p.Name, Volume: volume, Err: err}
 	}
-	m.Volume = volume
-	return m, nil
+	return v.locate(k, r), nil
 }
 
-func (v *Volumes) setup(ctx context.Context, k kind, r *request) (Mounted, error) {
-	if k.dir() == "" {
-		return k.setup(ctx, r)
+// find looks up a volume of a pod and its kind.
+func (v *Volumes) find(p *v1.Pod, volume string) (kind, *request, error) {
+	if err := safepath.Component(string(p.UID)); err != nil {
+		return nil, nil, fmt.Errorf("metadata.uid: %w", err)
 	}
-	pod, err := v.makePod(r.pod.UID)
+	i := slices.IndexFunc(p.Spec.Volumes, func(x v1.Volume) bool { return x.Name == volume })
+	if i < 0 {
+		return nil, nil, errors.New("spec.volumes has no volume of this name")
+	}
+	if err := safepath.Component(volume); err != nil {
+		return nil, nil, fmt.Errorf("spec.volumes[%d].name: %w", i, err)
+	}
+	r := &request{pod: p, volume: &p.Spec.Volumes[i]}
+	r.field = fmt.Sprintf("spec.volumes[%d].%s", i, sourceName(&r.volume.VolumeSource))
+	for _, k := range v.kinds {
+		if k.holds(r.volume) {
+			return k, r, nil
+		}
+	}
+	return nil, nil, &unsupported{field: r.field, works: worksNow}
+}
+
+// locate tells where a volume is once it is set up.
+func (v *Volumes) locate(k kind, r *request) translate.Volume {
+	at := k.shown(r.volume)
+	if at.HostPath == "" {
+		at.HostPath = filepath.Join(names.PodDir(v.root, r.pod.UID), "volumes", k.dir(), r.volume.Name)
+	}
+	return at
+}
+
+// TearDown unmounts and removes everything volumes have in a pod's directory: subpaths first, then each volume. One
+// that fails does not keep the others. It is no error if nothing is there.
+func (v *Volumes) TearDown(ctx context.Context, uid types.UID) error {
+	if err := v.TeardownSubpaths(ctx, uid, ""); err != nil {
+		return err
+	}
+	found, err := v.Found(uid)
 	if err != nil {
-		return Mounted{}, err
+		return err
 	}
-	defer pod.Close()
-	r.place = place{pod: pod, kind: k.dir(), name: r.volume.Name}
-	if err := pod.MkdirAll(filepath.Dir(r.place.path()), dirMode); err != nil {
-		return Mounted{}, err
+	var errs []error
+	for _, volume := range found {
+		errs = append(errs, v.Teardown(ctx, uid, volume))
 	}
-	return k.setup(ctx, r)
+	return errors.Join(errs...)
+}
+
+// maxEnvFile is the largest env file that is read.
+const maxEnvFile = 64 << 10
+
+// Read reads a regular file of at most 64 KiB in a volume of a pod that is set up. Symbolic links are followed as long
+// as they stay in the volume (behaviour 73).
+func (v *Volumes) Read(_ context.Context, p *v1.Pod, volume, path string) ([]byte, error) {
+	k, r, err := v.find(p, volume)
+	if err != nil {
+		return nil, fmt.Errorf("read %s in volume %q of pod %s/%s: %w", path, volume, p.Namespace, p.Name, err)
+	}
+	dir, err := openVolume(v.locate(k, r))
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return dir.ReadFile(path, maxEnvFile)
 }
 
 // Teardown unmounts and removes one volume of a pod. It is no error if it is not there. Volumes used in place, such as
@@ -227,15 +256,6 @@ func (v *Volumes) Pods() ([]types.UID, error) {
 	return uids, nil
 }
 
-func (v *Volumes) kindOf(volume *v1.Volume) kind {
-	for _, k := range v.kinds {
-		if k.holds(volume) {
-			return k
-		}
-	}
-	return nil
-}
-
 // kindIn is the kind whose volumes live in a directory of this name, nil if none does.
 func (v *Volumes) kindIn(dir string) kind {
 	for _, k := range v.kinds {
@@ -272,6 +292,21 @@ func (v *Volumes) openPod(uid types.UID) (*safepath.Root, error) {
 		return nil, nil
 	}
 	return pod, err
+}
+
+// openVolume opens the root of a volume for what containers may have put there: links are followed only beneath it.
+func openVolume(at translate.Volume) (*safepath.Root, error) {
+	top, err := safepath.Open("/")
+	if err != nil {
+		return nil, err
+	}
+	defer top.Close()
+	// The way to the volume is the agent's or, for hostPath, the host's.
+	dir, err := top.With(safepath.LinksAsRoot).Sub(inTop(at.HostPath))
+	if err != nil {
+		return nil, err
+	}
+	return dir.With(safepath.LinksBeneath), nil
 }
 
 // inTop spells an absolute path relative to "/".

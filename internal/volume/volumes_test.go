@@ -19,6 +19,7 @@ import (
 	"github.com/bosun-project/bosun/internal/fault"
 	"github.com/bosun-project/bosun/internal/mount"
 	"github.com/bosun-project/bosun/internal/safepath"
+	"github.com/bosun-project/bosun/internal/translate"
 )
 
 const uid types.UID = "uid-1"
@@ -69,7 +70,7 @@ func group(p *v1.Pod, gid int64) *v1.Pod {
 	return p
 }
 
-func setup(t *testing.T, v *Volumes, p *v1.Pod, name string) Mounted {
+func setup(t *testing.T, v *Volumes, p *v1.Pod, name string) translate.Volume {
 	t.Helper()
 	m, err := v.Setup(t.Context(), p, name)
 	if err != nil {
@@ -115,7 +116,7 @@ func TestEmptyDirOnDisk(t *testing.T) {
 	p := podWith(empty("", ""), v1.VolumeSource{})
 	m := setup(t, v, p, "v0")
 	want := filepath.Join(root, "pods", "uid-1", "volumes", "kubernetes.io~empty-dir", "v0")
-	if m.HostPath != want || m.Volume != "v0" || m.ReadOnly || !m.Relabel {
+	if m.HostPath != want || m.ReadOnly || !m.Relabel {
 		t.Errorf("%+v, want path %s", m, want)
 	}
 	if got := mode(t, want); got != fs.ModeDir|0o777 {
@@ -185,9 +186,6 @@ func TestEmptyDirInMemory(t *testing.T) {
 			at, ok := table.At(m.HostPath)
 			if !ok || at.FSType != "tmpfs" || !strings.Contains(at.FSOptions, c.want) {
 				t.Errorf("mounted %+v, want %s", at, c.want)
-			}
-			if m.Swappable == strings.Contains(at.FSOptions, "noswap") {
-				t.Errorf("Swappable %v with options %s", m.Swappable, at.FSOptions)
 			}
 			if got := mode(t, m.HostPath); got.Perm() != 0o777 {
 				t.Errorf("mode %v", got)
@@ -500,21 +498,49 @@ func TestDownwardAPI(t *testing.T) {
 			p.Labels["app"] = "new"
 			setup(t, v, p, "v0")
 			read("labels", `app="new"`)
-			if _, err := v.Subpath(t.Context(), p, "app", 0, m, "labels", true); err != nil { // through two links
+			if _, err := subpath(t, v, p, "app", 0, "labels", true); err != nil { // through two links
 				t.Error(err)
 			}
-			if _, err := v.Subpath(t.Context(), p, "app", 1, m, "missing", true); !errors.Is(err, fs.ErrNotExist) {
+			if _, err := subpath(t, v, p, "app", 1, "missing", true); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("missing key: %v", err)
 			}
-			if err := v.TeardownSubpaths(t.Context(), uid, ""); err != nil {
-				t.Fatal(err)
-			}
-			if err := v.Teardown(t.Context(), uid, "v0"); err != nil {
-				t.Fatal(err)
+			for range 2 {
+				if err := v.TearDown(t.Context(), uid); err != nil {
+					t.Fatal(err)
+				}
 			}
 			if exists(m.HostPath) {
 				t.Error("still there")
 			}
 		})
+	}
+}
+
+func TestRead(t *testing.T) {
+	v, _ := world(t)
+	p := podWith(empty("", ""))
+	m := setup(t, v, p, "v0")
+	write(t, filepath.Join(m.HostPath, "env"), "A='1'")
+	if err := os.Symlink("env", filepath.Join(m.HostPath, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/etc/passwd", filepath.Join(m.HostPath, "out")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(m.HostPath, "large"), make([]byte, maxEnvFile+1), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"env", "link"} {
+		if got, err := v.Read(t.Context(), p, "v0", path); err != nil || string(got) != "A='1'" {
+			t.Errorf("Read(%s) = %q, %v", path, got, err)
+		}
+	}
+	for path, want := range map[string]error{"out": safepath.ErrUnsafe, "../x": safepath.ErrUnsafe, "large": safepath.ErrTooLarge, "none": fs.ErrNotExist} {
+		if _, err := v.Read(t.Context(), p, "v0", path); !errors.Is(err, want) {
+			t.Errorf("Read(%s) = %v, want %v", path, err, want)
+		}
+	}
+	if _, err := v.Read(t.Context(), p, "other", "env"); err == nil {
+		t.Error("read from a volume the pod does not have")
 	}
 }
