@@ -57,6 +57,25 @@ func Open(dir string) (*Root, error) {
 	return &Root{dir: os.NewFile(uintptr(fd), dir), name: dir}, nil
 }
 
+// Make is Open, and makes the directory and those above it if they are missing. Symbolic links on the way are followed
+// wherever they lead, as the operator made them. dir must be absolute.
+func Make(dir string, mode fs.FileMode) (*Root, error) {
+	if !filepath.IsAbs(dir) {
+		return nil, &fs.PathError{Op: "open directory", Path: dir, Err: errors.New("must be an absolute path")}
+	}
+	top, err := Open("/")
+	if err != nil {
+		return nil, err
+	}
+	defer top.Close()
+	r, err := top.With(LinksAsRoot).MakeSub("."+filepath.Clean(dir), mode)
+	if err != nil {
+		return nil, err
+	}
+	r.name, r.links = filepath.Clean(dir), NoLinks
+	return r, nil
+}
+
 // Close closes the directory. Views made by With and OneFilesystem share it and end with it.
 func (r *Root) Close() error { return r.dir.Close() }
 

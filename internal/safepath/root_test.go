@@ -67,6 +67,27 @@ func TestNamesThatEscapeAreRefused(t *testing.T) {
 	}
 }
 
+func TestMake(t *testing.T) {
+	_, root, _ := world(t)
+	link(t, root, filepath.Join(root, "link"))
+	for _, dir := range []string{root + "/link/a/b/", root + "/a/b", "/"} {
+		r, err := Make(dir, 0o755)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if r.Name() != filepath.Clean(dir) || r.links != NoLinks {
+			t.Errorf("name %s, links %d", r.Name(), r.links)
+		}
+	}
+	if info, err := os.Stat(filepath.Join(root, "a/b")); err != nil || !info.IsDir() {
+		t.Errorf("%v, %v", info, err)
+	}
+	if _, err := Make("relative", 0o755); err == nil {
+		t.Error("a relative path passed")
+	}
+}
+
 func TestMagicLinksAreRefused(t *testing.T) {
 	r, err := Open("/proc/self")
 	if err != nil {

@@ -268,18 +268,12 @@ func (v *Volumes) kindIn(dir string) kind {
 
 // makePod opens the directory of a pod, and makes it if need be.
 func (v *Volumes) makePod(uid types.UID) (*safepath.Root, error) {
-	top, err := safepath.Open("/")
-	if err != nil {
-		return nil, err
-	}
-	defer top.Close()
-	// The state directory is the operator's: links in it may lead where they like.
-	root, err := top.With(safepath.LinksAsRoot).MakeSub(inTop(v.root), 0o755)
+	root, err := safepath.Make(v.root, 0o755)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
-	return root.With(safepath.NoLinks).MakeSub(filepath.Join("pods", string(uid)), dirMode)
+	return root.MakeSub(filepath.Join("pods", string(uid)), dirMode)
 }
 
 // openPod opens the directory of a pod; nil if there is none.
