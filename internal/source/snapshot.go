@@ -1,0 +1,54 @@
+package source
+
+import (
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bosun-project/bosun/internal/pod"
+)
+
+// Snapshot is what a source wants at one moment. It is never changed once published.
+type Snapshot struct {
+	// Pods is a full set: a pod that is not in it is not wanted any more. A pod that stays keeps its *pod.Desired.
+	Pods map[types.UID]*pod.Desired
+	// Ready is true once the source has spoken. Until then nothing may be ended for want of being named (behaviour 6).
+	Ready bool
+	// Problems tells which manifests cannot be used, in the order of their origins.
+	Problems []Problem
+}
+
+// Problem is a manifest, or one of its pods, that cannot be used as it is.
+type Problem struct {
+	Source pod.Source
+	// Origin is the file or URL.
+	Origin string
+	// Messages are for people: each names document, line, pod and field as far as there are any.
+	Messages []string
+	Since    time.Time
+	// Keeps is how many pods of an earlier good version stay because of this.
+	Keeps int
+	// Unknown is true when this agent never saw a good version: which pods of it ran before is not known, so pods found in the
+	// runtime that nobody names may be its.
+	Unknown bool
+}
+
+// Equal tells whether two problems are the same, messages and all.
+func (p Problem) Equal(o Problem) bool {
+	return p.Source == o.Source && p.Origin == o.Origin && p.Since.Equal(o.Since) && p.Keeps == o.Keeps &&
+		p.Unknown == o.Unknown && slices.Equal(p.Messages, o.Messages)
+}
+
+// same tells whether a reader of one snapshot learns nothing from the other.
+func (s Snapshot) same(o Snapshot) bool {
+	if s.Ready != o.Ready || len(s.Pods) != len(o.Pods) || !slices.EqualFunc(s.Problems, o.Problems, Problem.Equal) {
+		return false
+	}
+	for uid, d := range s.Pods {
+		if o.Pods[uid] != d {
+			return false
+		}
+	}
+	return true
+}
