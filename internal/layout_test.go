@@ -39,8 +39,8 @@ var floors = map[string]floor{
 	"admission": rules, "allocate": rules, "backoff": rules, "collect": rules, "environ": rules, "evict": rules, "health": rules, "manifest": rules,
 	"narrate": rules, "nodestatus": rules, "plan": rules, "qos": rules, "status": rules, "translate": rules,
 
-	"boxruntime": outside, "certs": outside, "cgroup": outside, "cluster": outside, "credential": outside, "hook": outside, "host": outside,
-	"image": outside, "ledger": outside, "machine": outside, "mount": outside, "preflight": outside, "runtime": outside,
+	"boxruntime": outside, "certs": outside, "cgroup": outside, "cluster": outside, "containerlog": outside, "credential": outside, "hook": outside, "host": outside,
+	"image": outside, "ledger": outside, "machine": outside, "metrics": outside, "mount": outside, "preflight": outside, "runtime": outside,
 	"safepath": outside, "stats": outside, "systemd": outside, "volume": outside,
 
 	"cleanup": loops, "heartbeat": loops, "observe": loops, "perform": loops, "plugin": loops, "pressure": loops, "probe": loops,
