@@ -44,8 +44,9 @@ type Note struct {
 	Level   Level
 	Reason  string
 	Message string
-	// Count is how many times the same happening was noted; readers that merge notes set it.
+	// Count is how many times the same happening was noted, and Since when first; readers that merge notes set them.
 	Count int
+	Since time.Time
 }
 
 // Sink receives notes. It must not block and must be safe for use by several goroutines.
