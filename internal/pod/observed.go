@@ -132,46 +132,79 @@ type Observed struct {
 	Inspected  time.Time
 	Sandboxes  []Sandbox
 	Containers []Container
-	// Surprised is when an event newer than the last inspection named something unknown; an inspection that began
-	// later clears it.
+	// Surprised is when something unknown was named: by an event newer than the last inspection, or by a report that
+	// was overtaken by it. An inspection that began later clears it, and so do own reports of all of it.
 	Surprised time.Time
+	// Strangers holds the IDs of what Surprised is about.
+	Strangers []string
 }
 
 // Merge adds a report. Reports may be old, repeated, or out of order: a container or sandbox never goes back in its
-// life, and only a complete report that began after a thing was last seen can tell that it is gone.
+// life, only a complete report that began after a thing was last seen can tell that it is gone, and only one that began
+// no earlier than the last inspection can bring in something new.
 func (o Observed) Merge(r Report) Observed {
-	if !r.Complete && !r.Own && !o.knows(r) && r.Began.After(o.Inspected) {
-		o.Surprised = r.Began
+	late := r.Began.Before(o.Inspected)
+	introduces := (r.Complete || r.Own) && !late
+	strangers := o.strangers(r)
+	switch {
+	case len(strangers) == 0 || introduces:
+	case r.Complete || r.Own: // a later inspection did not find it: it is gone, or it was made while both were looking
+		o.surprise(o.Inspected, strangers)
+	case r.Began.After(o.Inspected):
+		o.surprise(r.Began, strangers)
 	}
-	o.Sandboxes = mergeSandboxes(o.Sandboxes, r)
-	o.Containers = mergeContainers(o.Containers, r)
-	if !r.Complete {
-		return o
-	}
-	if r.Began.After(o.Inspected) {
+	o.Sandboxes = mergeSandboxes(o.Sandboxes, r, introduces)
+	o.Containers = mergeContainers(o.Containers, r, introduces)
+	if r.Complete && r.Began.After(o.Inspected) {
 		o.Inspected = r.Began
 	}
-	if r.Began.After(o.Surprised) {
-		o.Surprised = time.Time{}
+	if o.explained(r) {
+		o.Surprised, o.Strangers = time.Time{}, nil
 	}
 	return o
 }
 
-func (o *Observed) knows(r Report) bool {
+// strangers returns the IDs of what a report says exists and nobody knew of.
+func (o *Observed) strangers(r Report) []string {
+	var ids []string
 	for i := range r.Sandboxes {
-		if !slices.ContainsFunc(o.Sandboxes, func(s Sandbox) bool { return s.ID == r.Sandboxes[i].ID }) {
-			return false
+		if s := &r.Sandboxes[i]; !s.Gone && !o.knows(s.ID) {
+			ids = append(ids, s.ID)
 		}
 	}
 	for i := range r.Containers {
-		if !slices.ContainsFunc(o.Containers, func(c Container) bool { return c.ID == r.Containers[i].ID }) {
-			return false
+		if c := &r.Containers[i]; c.State != Gone && !o.knows(c.ID) {
+			ids = append(ids, c.ID)
 		}
 	}
-	return true
+	return ids
 }
 
-func mergeContainers(known []Container, r Report) []Container {
+func (o *Observed) knows(id string) bool {
+	return o.Container(id) != nil || slices.ContainsFunc(o.Sandboxes, func(s Sandbox) bool { return s.ID == id })
+}
+
+func (o *Observed) surprise(at time.Time, ids []string) {
+	if at.After(o.Surprised) {
+		o.Surprised = at
+	}
+	for _, id := range ids {
+		if !slices.Contains(o.Strangers, id) {
+			o.Strangers = append(slices.Clip(o.Strangers), id)
+		}
+	}
+}
+
+// explained tells whether a report ends the surprise: an event of something that the agent itself has just made often
+// comes before the call that made it returns, and nobody has to look for that.
+func (o *Observed) explained(r Report) bool {
+	if r.Complete {
+		return r.Began.After(o.Surprised)
+	}
+	return r.Own && !slices.ContainsFunc(o.Strangers, func(id string) bool { return !o.knows(id) })
+}
+
+func mergeContainers(known []Container, r Report, introduces bool) []Container {
 	out := make([]Container, 0, len(known)+1)
 	for _, k := range known {
 		i := slices.IndexFunc(r.Containers, func(c Container) bool { return c.ID == k.ID })
@@ -184,7 +217,7 @@ func mergeContainers(known []Container, r Report) []Container {
 		}
 	}
 	for _, c := range r.Containers {
-		if (r.Own || r.Complete) && !slices.ContainsFunc(known, func(k Container) bool { return k.ID == c.ID }) {
+		if introduces && !slices.ContainsFunc(known, func(k Container) bool { return k.ID == c.ID }) {
 			out = append(out, c)
 		}
 	}
@@ -231,11 +264,15 @@ func (c Container) withDetailsOf(known Container) Container {
 	if c.StartedAt.IsZero() {
 		c.StartedAt = known.StartedAt
 	}
+	if c.FinishedAt.IsZero() && c.State >= Exited { // it tells of the end, but not how
+		c.FinishedAt, c.ExitCode = known.FinishedAt, known.ExitCode
+		keep(&c.Reason, known.Reason)
+	}
 	c.Attempt = max(c.Attempt, known.Attempt)
 	return c
 }
 
-func mergeSandboxes(known []Sandbox, r Report) []Sandbox {
+func mergeSandboxes(known []Sandbox, r Report, introduces bool) []Sandbox {
 	out := make([]Sandbox, 0, len(known)+1)
 	for _, k := range known {
 		i := slices.IndexFunc(r.Sandboxes, func(s Sandbox) bool { return s.ID == k.ID })
@@ -248,7 +285,7 @@ func mergeSandboxes(known []Sandbox, r Report) []Sandbox {
 		}
 	}
 	for _, s := range r.Sandboxes {
-		if (r.Own || r.Complete) && !slices.ContainsFunc(known, func(k Sandbox) bool { return k.ID == s.ID }) {
+		if introduces && !slices.ContainsFunc(known, func(k Sandbox) bool { return k.ID == s.ID }) {
 			out = append(out, s)
 		}
 	}
@@ -268,6 +305,10 @@ func laterSandbox(known, said Sandbox) Sandbox {
 	if said.CreatedAt.IsZero() {
 		said.CreatedAt = known.CreatedAt
 	}
+	if said.Handler == "" {
+		said.Handler = known.Handler
+	}
+	said.HostNetwork = said.HostNetwork || known.HostNetwork
 	said.Attempt = max(said.Attempt, known.Attempt)
 	return said
 }
