@@ -39,7 +39,7 @@ var floors = map[string]floor{
 	"admission": rules, "allocate": rules, "backoff": rules, "collect": rules, "environ": rules, "evict": rules, "health": rules, "manifest": rules,
 	"narrate": rules, "nodestatus": rules, "plan": rules, "qos": rules, "status": rules, "translate": rules,
 
-	"boxruntime": outside, "certs": outside, "cgroup": outside, "cluster": outside, "containerlog": outside, "credential": outside, "hook": outside, "host": outside,
+	"ask": outside, "boxruntime": outside, "certs": outside, "cgroup": outside, "cluster": outside, "containerlog": outside, "credential": outside, "hook": outside, "host": outside,
 	"image": outside, "ledger": outside, "machine": outside, "metrics": outside, "mount": outside, "preflight": outside, "runtime": outside,
 	"safepath": outside, "stats": outside, "systemd": outside, "volume": outside,
 
@@ -65,6 +65,8 @@ var sameFloor = map[edge]string{
 	{"translate", "qos"}:     "the kernel's shares and scores follow from requests and limits",
 	{"image", "credential"}:  "a pull logs in",
 	{"narrate", "plan"}:      "it tells what the plan did, in words",
+	{"health", "plan"}:       "what probes say is a fact that the plan asks for",
+	{"health", "backoff"}:    "probes are spread as retries are",
 	{"*", "safepath"}:        "the one way to a path that a tenant can influence",
 	{"cmd/bosun", "*"}:       "main starts the wiring",
 	{"volume", "mount"}:      "volumes are made of mounts",

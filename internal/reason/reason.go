@@ -75,6 +75,7 @@ const (
 	MissingClusterDNS        = "MissingClusterDNS"
 	LifecycleHTTPFallback    = "LifecycleHTTPFallback"
 	Unhealthy                = "Unhealthy"
+	ProbeWarning             = "ProbeWarning"
 )
 
 // Reasons of notes about the node's container runtime; upstream has no events for them.
