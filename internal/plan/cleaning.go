@@ -35,7 +35,7 @@ func (d *draft) cleaning() {
 func (d *draft) stopSandboxes() bool {
 	found := false
 	for i := range d.obs.Sandboxes {
-		if s := &d.obs.Sandboxes[i]; s.Ready && !s.Gone {
+		if s := &d.obs.Sandboxes[i]; !s.Gone && (s.Ready || d.flying(StopSandbox, s.ID)) {
 			found = true
 			d.wantOfRuntime(Effect{Kind: StopSandbox, ID: s.ID, Attempt: s.Attempt})
 		}

@@ -92,6 +92,9 @@ func (d *draft) start(c *v1.Container, last *pod.Container, mayStart bool) progr
 
 // tend looks after a running container.
 func (d *draft) tend(c *v1.Container, last *pod.Container) progress {
+	if d.flying(StartContainer, last.ID) {
+		return busy
+	}
 	m := d.mem.Kept.Containers[c.Name]
 	health, probed := d.in.Facts.Health[last.ID]
 	switch {

@@ -58,14 +58,56 @@ func (d *draft) wake(at time.Time) {
 	}
 }
 
-// fresh tells whether what is observed can be trusted to be complete; if not, it asks for an inspection.
+// fresh tells whether what is observed can be trusted to be complete. If not, it asks for an inspection and leaves
+// everything that is in flight as it is: not knowing is no reason to cut anything short. An event about something
+// unknown means little while this agent is making something: it will be told what.
 func (d *draft) fresh() bool {
 	newest := d.obs.Inspected
-	if !newest.IsZero() && newest.After(d.mem.Session.Stale) && d.obs.Surprised.IsZero() {
+	known := !newest.IsZero() && newest.After(d.mem.Session.Stale)
+	if known && (d.obs.Surprised.IsZero() || d.busyMaking()) {
 		return true
 	}
 	d.wait(Wait{For: "inspection", Detail: "what the runtime has of the pod is not known yet"})
 	d.wantOfRuntime(Effect{Kind: Look})
+	for _, e := range d.in.InFlight {
+		d.keep(e)
+	}
+	return false
+}
+
+// keep goes on wanting an effect that is in flight.
+func (d *draft) keep(e Effect) {
+	for i := range d.effects {
+		if d.effects[i].Key() == e.Key() {
+			return
+		}
+	}
+	d.effects = append(d.effects, e)
+}
+
+// finish lets calls that are under way come to their end though the runtime has told already what they bring about:
+// cut short, a sandbox would keep half its network, or a container its log unlinked.
+func (d *draft) finish() {
+	for _, e := range d.in.InFlight {
+		switch e.Kind {
+		case StopContainer, StopSandbox, RemoveContainer, RemoveSandbox:
+			d.keep(e)
+		case StartContainer, CreateContainer, RunSandbox:
+			if d.mem.Stage < Stopping {
+				d.keep(e)
+			}
+		case Look, MakePod, SetupVolume, EnsureImage, PostStart, PreStop, ReadEnd, TearVolumes, UnmakePod, ForgetPod:
+		}
+	}
+}
+
+// flying tells whether an effect of a kind on a container or sandbox is in flight.
+func (d *draft) flying(k Kind, id string) bool {
+	for _, e := range d.in.InFlight {
+		if e.Kind == k && e.ID == id {
+			return true
+		}
+	}
 	return false
 }
 

@@ -119,6 +119,7 @@ func (d *draft) pass() {
 		d.cleaning()
 	case Done:
 	}
+	d.finish()
 	d.readEnds()
 }
 

@@ -52,6 +52,12 @@ func (d *draft) settledDown() bool {
 		d.wait(Wait{For: "cancelled start"})
 		return false
 	}
+	for _, e := range d.in.InFlight {
+		if e.Kind == StopContainer || e.Kind == RemoveContainer || e.Kind == RemoveSandbox {
+			d.wait(Wait{For: "end of " + e.Key()})
+			return false
+		}
+	}
 	return d.fresh()
 }
 
