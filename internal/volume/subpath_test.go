@@ -296,7 +296,7 @@ func TestRemovePodDirKeepsDataOfUnknownKinds(t *testing.T) {
 
 // TestRemovePodDirThroughALinkedRoot: the state directory is often a link, but the mount table is not.
 func TestRemovePodDirThroughALinkedRoot(t *testing.T) {
-	v, root := world(t)
+	_, root := world(t)
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +304,7 @@ func TestRemovePodDirThroughALinkedRoot(t *testing.T) {
 	if err := os.Symlink(root, linked); err != nil {
 		t.Fatal(err)
 	}
-	v = New(Config{RootDir: linked})
+	v := New(Config{RootDir: linked})
 	m := setup(t, v, podWith(empty(v1.StorageMediumMemory, "1Mi")), "v0")
 	if !strings.HasPrefix(m.HostPath, linked+"/") {
 		t.Errorf("path %s", m.HostPath)

@@ -3,7 +3,6 @@ package volume
 import (
 	"errors"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,7 +10,6 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/types"
@@ -271,136 +269,6 @@ func TestPageSize(t *testing.T) {
 		if (err != nil) != (c.want == 0) || err == nil && got.Value() != c.want {
 			t.Errorf("%s: %v, %v, want %d", c.medium, got, err, c.want)
 		}
-	}
-}
-
-func TestFSGroup(t *testing.T) {
-	v, root := world(t)
-	m := setup(t, v, group(podWith(empty("", "")), 2000), "v0")
-	if got := mode(t, m.HostPath); got != fs.ModeDir|fs.ModeSetgid|0o777 || gidOf(t, m.HostPath) != 2000 {
-		t.Errorf("mode %v, group %d", got, gidOf(t, m.HostPath))
-	}
-	// own itself, as volumes with data will need it.
-	tree := filepath.Join(root, "tree")
-	if err := os.MkdirAll(filepath.Join(tree, "d"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	outside := filepath.Join(root, "outside")
-	write(t, outside, "")
-	write(t, filepath.Join(tree, "d", "f"), "")
-	if err := os.Chmod(filepath.Join(tree, "d", "f"), 0o4700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(outside, filepath.Join(tree, "l")); err != nil {
-		t.Fatal(err)
-	}
-	r, err := safepath.Open(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	gid := int64(3000)
-	if err := own(t.Context(), r, "tree", ownership{gid: &gid, readOnly: true}); err != nil {
-		t.Fatal(err)
-	}
-	for path, want := range map[string]fs.FileMode{
-		tree: fs.ModeDir | fs.ModeSetgid | 0o750, filepath.Join(tree, "d"): fs.ModeDir | fs.ModeSetgid | 0o750, filepath.Join(tree, "d", "f"): 0o740,
-	} {
-		if got := mode(t, path) &^ fs.ModeSetuid; got != want || gidOf(t, path) != 3000 {
-			t.Errorf("%s: mode %v, group %d, want %v", path, got, gidOf(t, path), want)
-		}
-	}
-	if gidOf(t, filepath.Join(tree, "l")) != 3000 || gidOf(t, outside) != 0 || mode(t, outside).Perm() != 0o644 {
-		t.Error("a link was followed, or not changed itself")
-	}
-	if err := own(t.Context(), r, "tree", ownership{gid: &gid}); err != nil {
-		t.Fatal(err)
-	}
-	if got := mode(t, filepath.Join(tree, "d", "f")).Perm(); got != 0o760 {
-		t.Errorf("writable: mode %v, want 0760", got)
-	}
-	// OnRootMismatch: the root is right, so what is beneath stays.
-	if err := os.Chmod(filepath.Join(tree, "d", "f"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := own(t.Context(), r, "tree", ownership{gid: &gid, onRootMismatch: true}); err != nil {
-		t.Fatal(err)
-	}
-	if got := mode(t, filepath.Join(tree, "d", "f")).Perm(); got != 0o600 {
-		t.Errorf("OnRootMismatch changed a file under a right root: %v", got)
-	}
-	other := int64(3001)
-	if err := own(t.Context(), r, "tree", ownership{gid: &other, onRootMismatch: true}); err != nil {
-		t.Fatal(err)
-	}
-	if got := mode(t, filepath.Join(tree, "d", "f")).Perm(); got != 0o660 {
-		t.Errorf("OnRootMismatch kept a file under a wrong root: %v", got)
-	}
-}
-
-func TestHostPath(t *testing.T) {
-	v, _ := world(t)
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, "file"), "")
-	if err := os.Symlink(filepath.Join(dir, "file"), filepath.Join(dir, "link")); err != nil {
-		t.Fatal(err)
-	}
-	sock, err := net.Listen("unix", filepath.Join(dir, "sock"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sock.Close()
-	block := filepath.Join(dir, "block")
-	if err := unix.Mknod(block, unix.S_IFBLK|0o600, int(unix.Mkdev(7, 250))); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		kind, path string
-		failure    string // empty: fine
-	}{
-		{"", dir, ""},
-		{"", filepath.Join(dir, "nothing"), ""},
-		{"", "relative", "must be an absolute path"},
-		{"Directory", dir, ""},
-		{"Directory", "/", ""},
-		{"Directory", filepath.Join(dir, "file"), "hostPath type check failed: " + dir + "/file is not a directory"},
-		{"Directory", filepath.Join(dir, "nothing"), "hostPath type check failed: " + dir + "/nothing is not a directory"},
-		{"DirectoryOrCreate", filepath.Join(dir, "new/deep"), ""},
-		{"DirectoryOrCreate", filepath.Join(dir, "file"), "is not a directory"},
-		{"File", filepath.Join(dir, "file"), ""},
-		{"File", filepath.Join(dir, "link"), ""},
-		{"File", dir, "hostPath type check failed: " + dir + " is not a file"},
-		{"FileOrCreate", filepath.Join(dir, "newfile"), ""},
-		{"FileOrCreate", filepath.Join(dir, "no/newfile"), "no such file or directory"},
-		{"FileOrCreate", dir, "is not a file"},
-		{"Socket", filepath.Join(dir, "sock"), ""},
-		{"Socket", filepath.Join(dir, "file"), "is not a socket file"},
-		{"CharDevice", "/dev/null", ""},
-		{"CharDevice", block, "is not a character device"},
-		{"BlockDevice", block, ""},
-		{"BlockDevice", "/dev/null", "is not a block device"},
-		{"Pipe", dir, `hostPath.type "Pipe": must be empty, DirectoryOrCreate`},
-	} {
-		kind := v1.HostPathType(c.kind)
-		p := podWith(v1.VolumeSource{HostPath: &v1.HostPathVolumeSource{Path: c.path, Type: &kind}})
-		for range 2 {
-			m, err := v.Setup(t.Context(), p, "v0")
-			switch {
-			case c.failure == "" && (err != nil || m.HostPath != c.path || m.Relabel):
-				t.Errorf("%s %s: %+v, %v", c.kind, c.path, m, err)
-			case c.failure != "" && (err == nil || !strings.Contains(err.Error(), c.failure)):
-				t.Errorf("%s %s: error %v, want %q", c.kind, c.path, err, c.failure)
-			}
-		}
-	}
-	if got := mode(t, filepath.Join(dir, "new/deep")).Perm(); got != 0o755 {
-		t.Errorf("DirectoryOrCreate made mode %v", got)
-	}
-	if got := mode(t, filepath.Join(dir, "newfile")).Perm(); got != 0o644 {
-		t.Errorf("FileOrCreate made mode %v", got)
-	}
-	if err := v.Teardown(t.Context(), uid, "v0"); err != nil || !exists(filepath.Join(dir, "file")) {
-		t.Errorf("Teardown touched the host: %v", err)
 	}
 }
 
