@@ -15,17 +15,17 @@ func (w *worker) notice(in inputs, p plan.Plan, now time.Time) {
 	for _, have := range w.story.waits {
 		waits = append(waits, have.For)
 	}
-	w.tell(narrate.Changed(in.desired, w.memory, waits, p, now))
+	w.tell(narrate.Changed(in.desired, w.memory, waits, in.observed, p, now))
 }
 
 func (w *worker) tellBegun(d *pod.Desired, begun []plan.Effect, now time.Time) {
 	for _, e := range begun {
-		w.tell(narrate.Begun(d, e, now))
+		w.tell(narrate.Begun(d, w.memory, e, now))
 	}
 }
 
 func (w *worker) tellEnded(o plan.Outcome) {
-	w.tell(narrate.Ended(w.inbox.read().desired, o))
+	w.tell(narrate.Ended(w.inbox.read().desired, w.memory, o))
 }
 
 func (w *worker) tell(notes []note.Note) {
