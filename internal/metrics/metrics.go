@@ -1,0 +1,168 @@
+package metrics
+
+import (
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bosun-project/bosun/internal/note"
+	"github.com/bosun-project/bosun/internal/plan"
+	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/reason"
+)
+
+// Config is what the numbers are about.
+type Config struct {
+	NodeName string
+	// CgroupVersion is 1 or 2; 0 if it is not known.
+	CgroupVersion int
+	Build         Build
+	// Pods returns the pods as they are now. It is called by every reader of the metrics.
+	Pods func() []Pod
+	// Find returns what is wanted of a pod, or nil. It tells the type of a container that ended; nil finds none.
+	Find func(types.UID) *pod.Desired
+}
+
+// Pod is what is counted of one pod.
+type Pod struct {
+	Desired  *pod.Desired
+	Stage    plan.Stage
+	Observed *pod.Observed
+}
+
+// Metrics are the numbers. Its methods are safe for use by several goroutines and never block for long.
+type Metrics struct {
+	families
+	registry, slis *prometheus.Registry
+	checks         *prometheus.GaugeVec
+	checked        *prometheus.CounterVec
+	began          time.Time
+	find           func(types.UID) *pod.Desired
+
+	mu    sync.Mutex
+	lives map[types.UID]*life
+	ended map[types.UID]map[string]struct{} // containers whose end was counted, by pod
+}
+
+// life is how far the start of a pod has got.
+type life struct {
+	begun bool
+	// missing are the regular containers that were not started yet; nil when the start was counted, or is not ours.
+	missing map[string]struct{}
+}
+
+// New makes a registry of its own and everything in it.
+func New(cfg Config) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(), slis: prometheus.NewRegistry(), began: time.Now(), find: cfg.Find,
+		lives: map[types.UID]*life{}, ended: map[types.UID]map[string]struct{}{},
+	}
+	if m.find == nil {
+		m.find = func(types.UID) *pod.Desired { return nil }
+	}
+	m.families = newFamilies(maker{m.registry})
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if cfg.Pods != nil {
+		m.registry.MustRegister(census{cfg.Pods})
+	}
+	m.nodeName.WithLabelValues(cfg.NodeName).Set(1)
+	m.buildInfo.WithLabelValues(cfg.Build.labels()...).Set(1)
+	if cfg.CgroupVersion > 0 {
+		m.CgroupVersion(cfg.CgroupVersion)
+	}
+	m.checks = maker{m.slis}.gauges("kubernetes_healthcheck", "The last result of a health check: 1 for ok.", "type", "name")
+	m.checked = maker{m.slis}.counters("kubernetes_healthchecks_total", "Results of health checks.", "type", "name", "status")
+	return m
+}
+
+// CgroupVersion tells the version of cgroups, for those who learn it late.
+func (m *Metrics) CgroupVersion(version int) { m.cgroupVersion.WithLabelValues().Set(float64(version)) }
+
+// Handler serves /metrics.
+func (m *Metrics) Handler() http.Handler { return handler(m.registry) }
+
+// SLIHandler serves /metrics/slis.
+func (m *Metrics) SLIHandler() http.Handler { return handler(m.slis) }
+
+// handler serves what there is even if one collector fails.
+func handler(r *prometheus.Registry) http.Handler {
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, EnableOpenMetrics: true, MaxRequestsInFlight: 10})
+}
+
+// Operation counts a call of the runtime; it is runtime.Config.Observe.
+func (m *Metrics) Operation(operation string, took time.Duration, err error) {
+	m.operations.WithLabelValues(operation).Inc()
+	m.operationTook.WithLabelValues(operation).Observe(took.Seconds())
+	if err != nil {
+		m.operationErrors.WithLabelValues(operation).Inc()
+	}
+}
+
+// Healthcheck takes the result of a health check.
+func (m *Metrics) Healthcheck(name string, ok bool) {
+	value, status := 1.0, "success"
+	if !ok {
+		value, status = 0, "error"
+	}
+	m.checks.WithLabelValues("healthz", name).Set(value)
+	m.checked.WithLabelValues("healthz", name, status).Inc()
+}
+
+// Request counts a request that begins; call what it returns when the request is answered. path is the first segment
+// of a known route: labels must not be up to whoever asks.
+func (m *Metrics) Request(method, path, server string, longRunning bool) func() {
+	began := time.Now()
+	labels := []string{method, path, server, strconv.FormatBool(longRunning)}
+	now := m.requestsNow.WithLabelValues(labels...)
+	now.Inc()
+	return func() {
+		now.Dec()
+		m.requests.WithLabelValues(labels...).Inc()
+		m.requestsTook.WithLabelValues(labels...).Observe(time.Since(began).Seconds())
+	}
+}
+
+// Note counts what is told in notes only.
+func (m *Metrics) Note(n note.Note) {
+	if n.Reason == reason.LifecycleHTTPFallback {
+		m.httpFallbacks.Inc()
+	}
+}
+
+// Rejected counts a pod that admission did not let in.
+func (m *Metrics) Rejected(why string) { m.rejected.WithLabelValues(why).Inc() }
+
+// Restarted counts a pod that was dropped and is wanted again with the same UID.
+func (m *Metrics) Restarted(d *pod.Desired) { m.restarted.WithLabelValues(static(d)).Inc() }
+
+// SleepCut counts a sleep hook that the end of the grace period cut short.
+func (m *Metrics) SleepCut() { m.sleepsTerminated.Inc() }
+
+// The following are the fields of observe.Metrics.
+
+// Relisted takes how long a listing took.
+func (m *Metrics) Relisted(took time.Duration) { m.relistTook.Observe(took.Seconds()) }
+
+// RelistInterval takes the time between the beginnings of two listings.
+func (m *Metrics) RelistInterval(between time.Duration) { m.relistBetween.Observe(between.Seconds()) }
+
+// LastSeen takes when a listing that came back was begun.
+func (m *Metrics) LastSeen(at time.Time) { m.lastSeen.Set(float64(at.UnixNano()) / 1e9) }
+
+// Inspected takes how long the inspection of a pod took.
+func (m *Metrics) Inspected(took time.Duration) { m.inspectTook.Observe(took.Seconds()) }
+
+// StreamUp counts a stream of events that was connected.
+func (m *Metrics) StreamUp() { m.streamsUp.Inc() }
+
+// StreamFailed counts a stream of events that ended.
+func (m *Metrics) StreamFailed() { m.streamsFailed.Inc() }
+
+// EventDelay takes how late an event came.
+func (m *Metrics) EventDelay(late time.Duration) { m.eventLate.Observe(late.Seconds()) }
