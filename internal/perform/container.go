@@ -22,7 +22,7 @@ func (x *Performer) createContainer(ctx context.Context, d *pod.Desired, e plan.
 		return nil, noContainer(d, e)
 	}
 	node := x.cfg.Node()
-	in, err := x.inputs(ctx, d, spec, &node, seen)
+	in, err := x.inputs(ctx, d, spec, e.Attempt, &node, seen)
 	if err != nil {
 		return nil, translate.Refusal(err)
 	}
@@ -57,7 +57,7 @@ func sandboxAttempt(seen plan.Seen, id string) uint32 {
 
 // inputs gathers what the translation of a container needs: variables, volumes, sub-paths, and the files that are
 // mounted into it.
-func (x *Performer) inputs(ctx context.Context, d *pod.Desired, c *v1.Container, node *translate.Node, seen plan.Seen) (*translate.Inputs, error) {
+func (x *Performer) inputs(ctx context.Context, d *pod.Desired, c *v1.Container, attempt uint32, node *translate.Node, seen plan.Seen) (*translate.Inputs, error) {
 	podIn, err := x.podInputs(ctx, d.Pod)
 	if err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func (x *Performer) inputs(ctx context.Context, d *pod.Desired, c *v1.Container,
 	if in.HostsPath, err = x.cfg.Files.Hosts(ctx, d.Pod, translate.Hosts(d.Pod, node.ClusterDomain, ips, hosts)); err != nil {
 		return nil, err
 	}
-	if in.TerminationPath, err = x.cfg.Files.Termination(ctx, d.Pod, c.Name); err != nil {
+	if in.TerminationPath, err = x.cfg.Files.Termination(ctx, d.Pod, c.Name, attempt); err != nil {
 		return nil, err
 	}
 	in.TargetID = target(d, c, seen)

@@ -64,7 +64,7 @@ type Files interface {
 	// Hosts writes the managed hosts file and returns its path.
 	Hosts(ctx context.Context, p *v1.Pod, content []byte) (string, error)
 	// Termination makes the backing file of a container's termination message and returns its path.
-	Termination(ctx context.Context, p *v1.Pod, container string) (string, error)
+	Termination(ctx context.Context, p *v1.Pod, container string, attempt uint32) (string, error)
 	// End reads the termination message of an ended container (behaviours 82, 83).
 	End(ctx context.Context, p *v1.Pod, c *v1.Container, ended pod.Container) (string, error)
 	// Link makes the link in /var/log/containers to a container's log, and Unlink removes it.

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bosun-project/bosun/internal/agent"
+	"github.com/bosun-project/bosun/internal/config"
+)
+
+// runCommand is the agent itself, with a kubelet's flags.
+func runCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "run [flags]", Short: "Run the agent with a kubelet's flags and configuration file", DisableFlagParsing: true,
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, err := load(c.OutOrStdout(), c.ErrOrStderr(), args, false)
+			if err != nil || cfg == nil {
+				return err
+			}
+			log := logger(cfg, c.ErrOrStderr())
+			say(cfg, log)
+			a, err := agent.New(c.Context(), agent.Options{Config: cfg, Log: log})
+			if err != nil {
+				return err
+			}
+			return a.Run(c.Context())
+		},
+	}
+}
+
+// load reads flags and files. It returns nil without an error when the user only asked for help or the version.
+func load(out, errs io.Writer, args []string, operands bool) (*config.Config, error) {
+	cfg, err := config.Load(args, config.Env{Operands: operands})
+	if err != nil {
+		for _, w := range cfg.Warnings {
+			fmt.Fprintln(errs, "warning: "+w)
+		}
+		var problems config.Problems
+		if !errors.As(err, &problems) {
+			return nil, err
+		}
+		fmt.Fprintf(errs, "bosun: the configuration has %d problem(s):\n", len(problems))
+		for _, p := range problems {
+			fmt.Fprintln(errs, "  "+p.String())
+		}
+		return nil, errSaid
+	}
+	switch {
+	case cfg.Help:
+		fmt.Fprint(out, config.Flags())
+		return nil, nil
+	case cfg.Version != "":
+		fmt.Fprintln(out, "Kubernetes v1.37.0 (Bosun "+release+")")
+		return nil, nil
+	}
+	return cfg, nil
+}
+
+// logger writes what the configuration asks for: text or JSON, quieter or more talkative.
+func logger(cfg *config.Config, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: slog.LevelInfo}
+	if cfg.Kubelet.Logging.Verbosity >= 4 {
+		options.Level = slog.LevelDebug
+	}
+	if cfg.Kubelet.Logging.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// say tells of what the user should know of the configuration.
+func say(cfg *config.Config, log *slog.Logger) {
+	for _, w := range cfg.Warnings {
+		log.Warn(w)
+	}
+	for _, n := range cfg.Notes {
+		log.Info(n)
+	}
+	if fields := config.Unsupported(cfg); len(fields) > 0 {
+		names := make([]string, 0, len(fields))
+		for _, f := range fields {
+			names = append(names, f.Setting)
+		}
+		log.Warn("these settings are accepted but not honoured yet", "fields", names)
+	}
+}

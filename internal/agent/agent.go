@@ -1,0 +1,240 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bosun-project/bosun/internal/cgroup"
+	"github.com/bosun-project/bosun/internal/config"
+	"github.com/bosun-project/bosun/internal/host"
+	"github.com/bosun-project/bosun/internal/image"
+	"github.com/bosun-project/bosun/internal/latest"
+	"github.com/bosun-project/bosun/internal/ledger"
+	"github.com/bosun-project/bosun/internal/note"
+	"github.com/bosun-project/bosun/internal/observe"
+	"github.com/bosun-project/bosun/internal/plan"
+	"github.com/bosun-project/bosun/internal/runtime"
+	"github.com/bosun-project/bosun/internal/source"
+	"github.com/bosun-project/bosun/internal/worker"
+)
+
+// Options is what an agent is built from.
+type Options struct {
+	Config *config.Config
+	// Manifests are files, directories and URLs beside those of the configuration (`bosun up PATH|URL…`).
+	Manifests []string
+	Log       *slog.Logger
+}
+
+// Agent is one node's agent.
+type Agent struct {
+	log  *slog.Logger
+	cfg  *config.Config
+	host host.Facts
+	ips  []string
+
+	notes    *note.List
+	ledger   *ledger.Ledger
+	client   *runtime.Client
+	observer *observe.Observer
+	set      *worker.Set
+	merge    *source.Merge
+	settings *settings
+	puller   *image.Puller
+	sources  []actor
+	faces    []actor
+
+	treeLock sync.Mutex
+	tree     *cgroup.Tree
+	// emptied, once set, makes the sources want nothing: the way to end all pods.
+	emptied latest.Cell[bool]
+	wanted  latest.Cell[worker.Wanted]
+}
+
+// New builds an agent. It opens the ledger and reads it; nothing runs yet. Close it if it is never run.
+func New(ctx context.Context, o Options) (*Agent, error) {
+	a := &Agent{log: o.Log, cfg: o.Config, notes: note.NewList()}
+	var err error
+	if a.host, err = host.Read(o.Config.HostnameOverride); err != nil {
+		return nil, err
+	}
+	if a.ips, err = host.Addresses(ctx, o.Config.NodeIPs, a.host.Name); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(o.Config.RootDir, 0o750); err != nil {
+		return nil, fmt.Errorf("make the state directory: %w", err)
+	}
+	remembered, err := a.openLedger()
+	if err != nil {
+		return nil, err
+	}
+	if err := a.build(o, remembered); err != nil {
+		return nil, errors.Join(err, a.ledger.Close())
+	}
+	return a, nil
+}
+
+// openLedger reads what the last life of the agent left. A record that cannot be read sets one pod aside, a damaged
+// ledger all of them; neither stops the node.
+func (a *Agent) openLedger() (map[types.UID]plan.Record, error) {
+	var err error
+	if a.ledger, err = ledger.Open(a.cfg.Ledger, ledger.Options{}); err != nil {
+		return nil, err
+	}
+	if err := a.ledger.SetAside(); err != nil {
+		a.nodeNote(note.Warning, "LedgerDamaged", err.Error())
+	}
+	remembered, bad, err := a.ledger.Load()
+	if err != nil {
+		return nil, errors.Join(err, a.ledger.Close())
+	}
+	for _, b := range bad {
+		a.nodeNote(note.Warning, "LedgerRecordDamaged", fmt.Sprintf("pod %s is treated as new: its record cannot be read: %v", b.UID, b.Err))
+	}
+	return remembered, nil
+}
+
+func (a *Agent) build(o Options, remembered map[types.UID]plan.Record) error {
+	k := &a.cfg.Kubelet
+	var err error
+	a.client, err = runtime.New(runtime.Config{
+		Endpoint: k.ContainerRuntimeEndpoint, ImageEndpoint: k.ImageServiceEndpoint, RequestTimeout: k.RuntimeRequestTimeout.Duration,
+	})
+	if err != nil {
+		return err
+	}
+	a.settings = &settings{
+		cfg: a.cfg, host: a.host, ips: a.ips, allocatable: allocatable(a.cfg, a.host), log: a.log,
+		cgroupVersion: a.cgroupVersion, health: func() observe.Health { return a.observer.Health().Value() },
+	}
+	if err := a.buildSources(o.Manifests, remembered); err != nil {
+		return err
+	}
+	performer, onDisk, err := a.buildPerformer()
+	if err != nil {
+		return err
+	}
+	a.set = worker.New(worker.Config{
+		Doer: performer, Ledger: a.ledger, Judge: a.judge, Wanted: a.wanted.Get, Node: a.node,
+		Remembered: remembered, OnDisk: onDisk, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
+	})
+	a.observer = observe.New(observe.Config{
+		Runtime: a.client, Receiver: a.set, Log: a.log, Notes: a.note,
+	})
+	return nil
+}
+
+// Run runs the agent until the context ends. Containers go on. The ledger ends last.
+func (a *Agent) Run(ctx context.Context) error {
+	base, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var ledgers sync.WaitGroup
+	ledgers.Go(func() { runAll(base, a.log, []actor{{"ledger", a.ledger.Run}}) })
+	parts := append([]actor{{"observer", a.observer.Run}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}}, a.sources...)
+	runAll(ctx, a.log, append(parts, a.faces...))
+	stop()
+	ledgers.Wait()
+	return errors.Join(a.client.Close(), a.ledger.Close())
+}
+
+// Table shows the pods.
+func (a *Agent) Table() *worker.Table { return a.set.Table() }
+
+// Empty makes the agent end all pods gracefully and returns when all are gone, or the context ends.
+func (a *Agent) Empty(ctx context.Context) error {
+	a.emptied.Set(true)
+	for {
+		pods, newer := a.set.Table().Pods()
+		if len(pods) == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-newer:
+		}
+	}
+}
+
+// follow keeps what the workers should want: what the sources want, or nothing once everything is to end.
+func (a *Agent) follow(ctx context.Context) error {
+	for {
+		snapshot, newer := a.merge.Cell().Get()
+		empty, emptied := a.emptied.Get()
+		w := worker.Wanted{Pods: snapshot.Pods, Ready: snapshot.Ready}
+		for _, p := range snapshot.Problems {
+			w.Doubt = w.Doubt || p.Unknown
+		}
+		if empty {
+			w = worker.Wanted{Ready: true}
+		}
+		a.wanted.Set(w)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-newer:
+		case <-emptied:
+		}
+	}
+}
+
+// node tells workers how the runtime fares.
+func (a *Agent) node() (worker.Node, <-chan struct{}) {
+	h, newer := a.observer.Health().Get()
+	n := worker.Node{
+		RuntimeUp: h.Up, RuntimeMessage: h.Message, NetworkReady: h.NetworkReady, NetworkMessage: h.NetworkMessage,
+	}
+	if h.Relisted {
+		n.Relisted = a.observer.Listing().Value().Began
+	}
+	return n, newer
+}
+
+func (a *Agent) note(n note.Note) {
+	a.notes.Add(n)
+	level := slog.LevelInfo
+	if n.Level == note.Warning {
+		level = slog.LevelWarn
+	}
+	about := n.About.Name
+	if n.About.Namespace != "" {
+		about = n.About.Namespace + "/" + about
+	}
+	a.log.Log(context.Background(), level, n.Message, "reason", n.Reason, strings.ToLower(n.About.Kind), about)
+}
+
+func (a *Agent) nodeNote(level note.Level, reason, message string) {
+	a.note(note.Note{At: time.Now(), Level: level, Reason: reason, Message: message, About: note.About{Kind: "Node", Name: a.host.Name}})
+}
+
+func (a *Agent) cgroupVersion() int {
+	a.treeLock.Lock()
+	defer a.treeLock.Unlock()
+	if a.tree == nil {
+		return 2
+	}
+	return a.tree.Version()
+}
+
+func crashCap(c *config.Config) time.Duration {
+	if d := c.Kubelet.CrashLoopBackOff.MaxContainerRestartPeriod; d != nil {
+		return d.Duration
+	}
+	return 0
+}
+
+// runningBefore tells whether a pod ran before this agent did, for the choice between manifests of one name.
+func runningBefore(remembered map[types.UID]plan.Record) func(types.UID) bool {
+	before := make(map[types.UID]bool, len(remembered))
+	for uid := range remembered {
+		before[uid] = true
+	}
+	return func(uid types.UID) bool { return before[uid] }
+}

@@ -1,0 +1,149 @@
+package agent
+
+import (
+	"errors"
+	"net/http"
+	"os"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bosun-project/bosun/internal/cgroup"
+	"github.com/bosun-project/bosun/internal/credential"
+	"github.com/bosun-project/bosun/internal/hook"
+	"github.com/bosun-project/bosun/internal/image"
+	"github.com/bosun-project/bosun/internal/latest"
+	"github.com/bosun-project/bosun/internal/perform"
+	"github.com/bosun-project/bosun/internal/plan"
+	"github.com/bosun-project/bosun/internal/podfs"
+	"github.com/bosun-project/bosun/internal/source"
+	"github.com/bosun-project/bosun/internal/volume"
+)
+
+// version is the Kubernetes version Bosun stands in for, as hooks and probes tell it.
+const version = "1.37"
+
+// buildSources makes the sources of the configuration and those of the command line.
+func (a *Agent) buildSources(manifests []string, remembered map[types.UID]plan.Record) error {
+	k := &a.cfg.Kubelet
+	running := runningBefore(remembered)
+	var cells []*latest.Cell[source.Snapshot]
+	file := func(path string) error {
+		f, err := source.NewFile(source.FileConfig{
+			Path: path, NodeName: a.host.Name, Every: k.FileCheckFrequency.Duration, Log: a.log, Notes: a.note, Running: running,
+		})
+		if err != nil {
+			return err
+		}
+		cells = append(cells, f.Cell())
+		a.sources = append(a.sources, actor{"manifests in " + path, f.Run})
+		return nil
+	}
+	web := func(url string) error {
+		u, err := source.NewURL(source.URLConfig{
+			URL: url, Header: http.Header(k.StaticPodURLHeader), NodeName: a.host.Name, Every: k.HTTPCheckFrequency.Duration,
+			Log: a.log, Notes: a.note, Running: running,
+		})
+		if err != nil {
+			return err
+		}
+		cells = append(cells, u.Cell())
+		a.sources = append(a.sources, actor{"manifests by URL", u.Run})
+		return nil
+	}
+	var wrong []error
+	if k.StaticPodPath != "" {
+		wrong = append(wrong, file(k.StaticPodPath))
+	}
+	if k.StaticPodURL != "" {
+		wrong = append(wrong, web(k.StaticPodURL))
+	}
+	for _, m := range manifests {
+		if strings.HasPrefix(m, "http://") || strings.HasPrefix(m, "https://") {
+			wrong = append(wrong, web(m))
+		} else {
+			wrong = append(wrong, file(m))
+		}
+	}
+	a.merge = source.NewMerge(a.log, a.note, cells...)
+	return errors.Join(wrong...)
+}
+
+// buildPerformer makes what carries out effects, and tells which pods have left something on disk.
+func (a *Agent) buildPerformer() (*perform.Performer, []types.UID, error) {
+	k := &a.cfg.Kubelet
+	found := volume.New(volume.Config{RootDir: a.cfg.RootDir, Allocatable: a.settings.allocatable})
+	onDisk, err := found.Pods()
+	if err != nil {
+		return nil, nil, err
+	}
+	puller, err := a.buildPuller()
+	if err != nil {
+		return nil, nil, err
+	}
+	a.puller = puller
+	options := cgroup.Options{NoQuota: k.CPUCFSQuota != nil && !*k.CPUCFSQuota}
+	if k.CPUCFSQuotaPeriod != nil {
+		options.CPUPeriod = uint64(k.CPUCFSQuotaPeriod.Microseconds())
+	}
+	if k.PodPidsLimit != nil {
+		options.PidsLimit = *k.PodPidsLimit
+	}
+	for size := range a.host.HugePages {
+		options.PageSizes = append(options.PageSizes, cgroup.PageSize(size))
+	}
+	performer := perform.New(perform.Config{
+		Runtime: a.client, Images: images{puller}, Volumes: found,
+		Cgroups: &cgroups{
+			client: a.client, config: cgroup.Config{Driver: cgroup.Driver(k.CgroupDriver), Root: k.CgroupRoot, Pod: options},
+			warn: func(text string) { a.log.Warn(text) }, made: a.keepTree,
+		},
+		Files:      podfs.New(podfs.Config{RootDir: a.cfg.RootDir, PodLogsDir: k.PodLogsDir, Volumes: found}),
+		Hooks:      hooks{hook.New(hook.Config{Runtime: commands{a.client}, Version: version, Notes: a.note})},
+		Namespaces: noNamespaces{},
+		Node:       a.settings.node, Allocatable: a.settings.allocatable, HostsFile: hostsFile, Notes: a.note,
+	})
+	return performer, onDisk, nil
+}
+
+func (a *Agent) keepTree(t *cgroup.Tree) {
+	a.treeLock.Lock()
+	defer a.treeLock.Unlock()
+	a.tree = t
+}
+
+func (a *Agent) buildPuller() (*image.Puller, error) {
+	k := &a.cfg.Kubelet
+	var providers *credential.Providers
+	if a.cfg.ImageCredentialProviderConfig != "" {
+		var err error
+		providers, err = credential.LoadProviders(a.cfg.ImageCredentialProviderConfig, a.cfg.ImageCredentialProviderBinDir)
+		if err != nil {
+			return nil, err
+		}
+	}
+	cwd, err := os.Getwd()
+	if err != nil {
+		cwd = "/"
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		home = "/"
+	}
+	c := image.Config{
+		Service: a.client, Burst: int(k.RegistryBurst),
+		Keyring: credential.NewKeyring(credential.KeyringConfig{
+			Paths: credential.SearchPaths(a.cfg.RootDir, cwd, home), Providers: providers, Log: a.log,
+		}),
+		// A lone node has no operator who counts on pulls one after the other: they run side by side unless the
+		// configuration says otherwise (pains, row 9).
+		Serialize: k.SerializeImagePulls != nil && *k.SerializeImagePulls && a.cfg.IsSet("serializeImagePulls"),
+	}
+	if k.MaxParallelImagePulls != nil {
+		c.MaxParallel = int(*k.MaxParallelImagePulls)
+	}
+	if k.RegistryPullQPS != nil {
+		c.QPS = float64(*k.RegistryPullQPS)
+	}
+	return image.New(c), nil
+}

@@ -1,0 +1,132 @@
+package agent
+
+import (
+	"log/slog"
+	"os"
+	"slices"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/bosun-project/bosun/internal/config"
+	"github.com/bosun-project/bosun/internal/host"
+	"github.com/bosun-project/bosun/internal/observe"
+	"github.com/bosun-project/bosun/internal/translate"
+)
+
+// settings is what the node tells the translation of every pod.
+type settings struct {
+	cfg         *config.Config
+	host        host.Facts
+	ips         []string
+	allocatable v1.ResourceList
+	log         *slog.Logger
+	// cgroupVersion is 1 or 2.
+	cgroupVersion func() int
+	health        func() observe.Health
+}
+
+// node returns the settings as they are now: the resolver file is read anew (behaviour 352).
+func (s *settings) node() translate.Node {
+	k := &s.cfg.Kubelet
+	n := translate.Node{
+		Name: s.host.Name, HostIPs: s.ips, RootDir: s.cfg.RootDir, PodLogsDir: k.PodLogsDir,
+		ClusterDNS: k.ClusterDNS, ClusterDomain: k.ClusterDomain,
+		SELinux: s.host.SELinux, MaskedPaths: s.host.Throttle, Sysctls: k.DefaultPodSysctls,
+		MemoryCapacity: s.host.Memory, MemoryAllocatable: s.allocatable.Memory().Value(),
+		CPUCFSQuota: k.CPUCFSQuota == nil || *k.CPUCFSQuota, CgroupVersion: s.cgroupVersion(),
+		MemoryThrottlingFactor: k.MemoryThrottlingFactor,
+		Swap:                   translate.Swap{Controller: s.cgroupVersion() == 2, Limited: k.MemorySwap.SwapBehavior == "LimitedSwap", Capacity: s.host.Swap},
+		Handlers:               map[string]translate.Handler{},
+	}
+	if k.SeccompDefault != nil {
+		n.SeccompDefault = *k.SeccompDefault
+	}
+	if k.SingleProcessOOMKill != nil {
+		n.SingleProcessOOMKill = *k.SingleProcessOOMKill
+	}
+	if k.CPUCFSQuotaPeriod != nil {
+		n.CPUCFSQuotaPeriod = k.CPUCFSQuotaPeriod.Duration
+	}
+	for size := range s.host.HugePages {
+		n.HugePageSizes = append(n.HugePageSizes, size)
+	}
+	slices.Sort(n.HugePageSizes)
+	for _, h := range s.health().Handlers {
+		n.Handlers[h.Name] = translate.Handler{UserNamespaces: h.UserNamespaces, RecursiveReadOnly: h.RecursiveReadOnlyMounts}
+	}
+	n.HostResolv, n.NoHostResolv = s.resolver()
+	return n
+}
+
+// resolver reads the node's resolver file. None at all is what resolvConf "" asks for (behaviour 80).
+func (s *settings) resolver() (translate.ResolvConf, bool) {
+	path := "/etc/resolv.conf"
+	if p := s.cfg.Kubelet.ResolverConfig; p != nil {
+		path = *p
+	}
+	if path == "" {
+		return translate.ResolvConf{}, true
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		s.log.Warn("the node's resolver file cannot be read; pods get none of it", "err", err)
+		return translate.ResolvConf{}, true
+	}
+	conf, err := translate.ParseResolvConf(text)
+	if err != nil {
+		s.log.Warn("the node's resolver file is not wholly understood", "path", path, "err", err)
+	}
+	return conf, false
+}
+
+func hostsFile() []byte {
+	text, err := os.ReadFile("/etc/hosts")
+	if err != nil {
+		return nil
+	}
+	return text
+}
+
+// allocatable is what pods may use: the machine's capacity less what is reserved (behaviours 208, 209).
+func allocatable(c *config.Config, h host.Facts) v1.ResourceList {
+	list := v1.ResourceList{
+		v1.ResourceCPU:    *resource.NewQuantity(int64(h.CPUs), resource.DecimalSI),
+		v1.ResourceMemory: *resource.NewQuantity(h.Memory, resource.BinarySI),
+		v1.ResourcePods:   *resource.NewQuantity(int64(maxPods(c, h)), resource.DecimalSI),
+	}
+	for size, bytes := range h.HugePages {
+		name := v1.ResourceName(v1.ResourceHugePagesPrefix + resource.NewQuantity(size, resource.BinarySI).String())
+		list[name] = *resource.NewQuantity(bytes, resource.BinarySI)
+		take(list, v1.ResourceMemory, *resource.NewQuantity(bytes, resource.BinarySI))
+	}
+	for _, reserved := range []map[string]string{c.Kubelet.KubeReserved, c.Kubelet.SystemReserved} {
+		for name, text := range reserved {
+			if q, err := resource.ParseQuantity(text); err == nil {
+				take(list, v1.ResourceName(name), q)
+			}
+		}
+	}
+	return list
+}
+
+func take(list v1.ResourceList, name v1.ResourceName, q resource.Quantity) {
+	have, ok := list[name]
+	if !ok {
+		return
+	}
+	have.Sub(q)
+	if have.Sign() < 0 {
+		have = resource.Quantity{}
+	}
+	list[name] = have
+}
+
+// maxPods is the number of pods the node takes (behaviour 298).
+func maxPods(c *config.Config, h host.Facts) int {
+	most := int(c.Kubelet.MaxPods)
+	if per := int(c.Kubelet.PodsPerCore); per > 0 {
+		most = min(most, per*h.CPUs)
+	}
+	return most
+}
