@@ -40,7 +40,7 @@ var floors = map[string]floor{
 	"narrate": rules, "nodestatus": rules, "plan": rules, "qos": rules, "status": rules, "translate": rules,
 
 	"ask": outside, "boxruntime": outside, "certs": outside, "cgroup": outside, "cluster": outside, "containerlog": outside, "credential": outside, "hook": outside, "host": outside,
-	"image": outside, "ledger": outside, "machine": outside, "metrics": outside, "mount": outside, "preflight": outside, "runtime": outside,
+	"image": outside, "ledger": outside, "machine": outside, "metrics": outside, "mount": outside, "podfs": outside, "preflight": outside, "runtime": outside,
 	"safepath": outside, "stats": outside, "systemd": outside, "volume": outside,
 
 	"cleanup": loops, "heartbeat": loops, "observe": loops, "perform": loops, "plugin": loops, "pressure": loops, "probe": loops,

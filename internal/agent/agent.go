@@ -199,15 +199,15 @@ func (a *Agent) node() (worker.Node, <-chan struct{}) {
 
 func (a *Agent) note(n note.Note) {
 	a.notes.Add(n)
-	level := slog.LevelInfo
+	say := a.log.Info
 	if n.Level == note.Warning {
-		level = slog.LevelWarn
+		say = a.log.Warn
 	}
 	about := n.About.Name
 	if n.About.Namespace != "" {
 		about = n.About.Namespace + "/" + about
 	}
-	a.log.Log(context.Background(), level, n.Message, "reason", n.Reason, strings.ToLower(n.About.Kind), about)
+	say(n.Message, "reason", n.Reason, strings.ToLower(n.About.Kind), about)
 }
 
 func (a *Agent) nodeNote(level note.Level, reason, message string) {

@@ -2,7 +2,11 @@ package runtime
 
 import (
 	"context"
+	"errors"
+	"time"
 
+	"github.com/bosun-project/bosun/internal/fault"
+	"github.com/bosun-project/bosun/internal/pod"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -53,4 +57,15 @@ func streamURL(what, url string, err error) (string, error) {
 		err = missing(what, "a URL")
 	}
 	return url, err
+}
+
+// Sandbox inspects one sandbox: its state and its addresses.
+func (c *Client) Sandbox(ctx context.Context, id string) (pod.Sandbox, error) {
+	what := "inspect sandbox " + short(id)
+	began := time.Now()
+	s, err := c.sandboxStatus(ctx, &cri.PodSandbox{Id: id}, began)
+	if err == nil && s.ID == "" {
+		err = fault.As(fault.ErrNotFound, errors.New(what+": it is gone"))
+	}
+	return s, err
 }

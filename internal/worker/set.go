@@ -30,7 +30,8 @@ type Node struct {
 	NetworkReady   bool
 	NetworkMessage string
 	// Relisted is when the first complete listing of the runtime that was delivered had begun; zero before.
-	Relisted time.Time}
+	Relisted time.Time
+}
 
 // Judge is admission: it says whether a pod may run beside the pods that do. It must be pure and quick.
 type Judge func(candidate *pod.Desired, running []*pod.Desired) plan.Verdict
