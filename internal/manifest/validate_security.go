@@ -98,7 +98,8 @@ func (c *checker) sysctls(s *v1.PodSpec, at *field.Path) {
 		case setting.Name == "":
 			c.required(here, "")
 		case len(setting.Name) > 253 || !sysctlName.MatchString(setting.Name):
-			c.invalid(here, setting.Name, "must be at most 253 characters: lower case letters, digits, '-' and '_', in parts separated by '.' or '/', such as net.ipv4.tcp_syncookies")
+			c.invalid(here, setting.Name, "must be at most 253 characters: lower case letters, digits, '-' and '_', "+
+				"in parts separated by '.' or '/', such as net.ipv4.tcp_syncookies")
 		case seen[name]:
 			c.add(field.Duplicate(here, setting.Name))
 		}

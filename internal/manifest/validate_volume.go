@@ -255,7 +255,9 @@ func (c *checker) podCertificate(p *v1.PodCertificateProjection, take func(strin
 	if m := p.MaxExpirationSeconds; m != nil && (*m < 3600 || *m > 7862400) {
 		c.invalid(at.Child("maxExpirationSeconds"), *m, validation.InclusiveRangeError(3600, 7862400))
 	}
-	paths := []struct{ name, path string }{{"credentialBundlePath", p.CredentialBundlePath}, {"keyPath", p.KeyPath}, {"certificateChainPath", p.CertificateChainPath}}
+	paths := []struct{ name, path string }{
+		{"credentialBundlePath", p.CredentialBundlePath}, {"keyPath", p.KeyPath}, {"certificateChainPath", p.CertificateChainPath},
+	}
 	if !slices.ContainsFunc(paths, func(f struct{ name, path string }) bool { return f.path != "" }) {
 		c.required(at, "must specify at least one of credentialBundlePath, keyPath and certificateChainPath")
 	}

@@ -9,8 +9,10 @@
 // # Files
 //
 // A file is read when it is closed after writing or moved into place, at once; while somebody has it open for
-// writing, it is left alone, since a YAML text that is cut off often reads well and means something else. A file
-// that stays open is read when it was quiet for a whole relist period. A file that is removed, or that is about to be
+// writing, it is left alone, since a YAML text that is cut off often reads well and means something else. Where no event
+// tells (at the start, or when a file was moved into place), the kernel is asked by way of a lease. A file that stays open
+// is read when it was quiet for a whole relist period; one that is open at the start keeps the source from being
+// ready until then. A file that is removed, or that is about to be
 // replaced, may come back within Settle; then nothing has happened. An emptied file is an accident rather than an
 // order: its pods stay, with a Problem; to end pods, remove the file.
 //

@@ -48,6 +48,7 @@ type File struct {
 	// The rest belongs to the goroutine of Run.
 
 	inotify *inotify // nil while the kernel gives none; relisting does it then
+	listed  bool     // what is there was found out once
 	where   where
 	files   map[string]*file // by origin
 	queue   []string         // origins to read
@@ -64,8 +65,13 @@ type file struct {
 	// failed is true when reading it failed.
 	failed bool
 	// writing is true from a write to the close that follows; resting is what a relist found meanwhile.
-	writing bool
-	resting stamp
+	writing   bool
+	resting   stamp
+	restingAt time.Time
+	// closed is true when its completeness was announced: whoever still has it open for writing is then another one.
+	closed bool
+	// awaited is true when it was being written when the agent began: what it wanted before is not known.
+	awaited bool
 	// due is when to look again at a file that vanished (doubt is then zero) or changed without an event.
 	due   time.Time
 	doubt stamp
@@ -111,7 +117,7 @@ func (f *File) Run(ctx context.Context) error {
 	}()
 
 	f.moved = true
-	f.turn(time.Now(), true)
+	f.turn(time.Now())
 	timer := time.NewTimer(f.sleep(time.Now()))
 	defer timer.Stop()
 	for {
@@ -119,10 +125,10 @@ func (f *File) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-readable:
-			f.turn(time.Now(), false)
+			f.turn(time.Now())
 			n.rearm()
 		case <-timer.C:
-			f.turn(time.Now(), false)
+			f.turn(time.Now())
 		}
 		timer.Reset(f.sleep(time.Now()))
 	}
@@ -147,12 +153,12 @@ func (f *File) sleep(now time.Time) time.Duration {
 }
 
 // turn does all there is to do now.
-func (f *File) turn(now time.Time, first bool) {
+func (f *File) turn(now time.Time) {
 	f.take(f.drain(), now)
 	for f.moved || f.overflow || f.swapped || !now.Before(f.nextRelist) {
 		moved, trust := f.moved, trustNone
 		switch {
-		case first:
+		case !f.listed:
 			trust = trustAll
 		case f.swapped:
 			trust = trustLinks
@@ -169,12 +175,19 @@ func (f *File) turn(now time.Time, first bool) {
 	}
 }
 
-// publish waits with the first snapshot until everything was read: it must be complete, and which of two pods of one
-// name ran before can only be said when both are known.
+// publish waits with the first snapshot until everything was read: which of two pods of one name ran before can only be
+// said when both are known. The source has not spoken while a file is awaited.
 func (f *File) publish(now time.Time) {
-	if len(f.queue) == 0 || f.shelf.last.Ready {
-		f.clashDue = f.shelf.publish(now)
+	if !f.shelf.ready {
+		if len(f.queue) > 0 {
+			return
+		}
+		f.shelf.ready = f.listed
+		for _, one := range f.files {
+			f.shelf.ready = f.shelf.ready && !one.awaited
+		}
 	}
+	f.clashDue = f.shelf.publish(now)
 }
 
 func (f *File) drain() []event {
@@ -216,10 +229,10 @@ func (f *File) entry(origin string, mask uint32, now time.Time) {
 	one := f.file(origin)
 	switch {
 	case mask&(unix.IN_CLOSE_WRITE|unix.IN_MOVED_TO) != 0:
-		one.writing = false
+		one.writing, one.closed = false, mask&unix.IN_CLOSE_WRITE != 0
 		f.want(origin)
 	case mask&unix.IN_MODIFY != 0:
-		one.writing, one.resting = true, stamp{}
+		one.writing, one.resting, one.closed = true, stamp{}, false
 		f.unwant(origin)
 	case mask&unix.IN_CREATE != 0:
 		f.created(origin, one, now)
@@ -236,10 +249,12 @@ func (f *File) created(origin string, one *file, now time.Time) {
 	switch {
 	case err != nil: // gone again; an event says so
 	case isLink || st.links > 1:
+		one.writing, one.closed = false, false
 		f.want(origin)
 	case st.size == 0:
-		one.writing, one.due = true, time.Time{}
+		one.writing, one.resting, one.due = true, stamp{}, time.Time{}
 	default:
+		one.closed = true
 		one.doubt, one.due = st, now.Add(Settle)
 	}
 }
@@ -253,7 +268,7 @@ func (f *File) vanished(origin string, now time.Time) {
 		return
 	}
 	one := f.file(origin)
-	one.writing, one.doubt, one.due = false, stamp{}, now.Add(Settle)
+	one.writing, one.closed, one.doubt, one.due = false, false, stamp{}, now.Add(Settle)
 	h.leaving = true
 }
 

@@ -57,6 +57,38 @@ func TestFileThatStaysOpenIsReadWhenItRests(t *testing.T) {
 	want(t, d.after(50*time.Second), "web=nginx:1")
 }
 
+func TestFileBeingWrittenAtTheStartIsAwaited(t *testing.T) {
+	for _, closes := range []bool{true, false} {
+		d := newDesk(t, t.TempDir())
+		d.write("b.yaml", podText("other", "o:1"))
+		file := d.open("a.yaml", os.O_CREATE|os.O_WRONLY)
+		_, err := file.WriteString(podText("web", "nginx:1"))
+		ok(t, err)
+		d.start(nil)
+		s := d.f.Cell().Value()
+		want(t, s, "other=o:1")
+		if s.Ready {
+			t.Error("ready: want not, what the open file wants is not known")
+		}
+		if s = d.after(15 * time.Second); s.Ready {
+			t.Error("ready: want not yet")
+		}
+		if closes {
+			_, err = file.WriteString("  - name: side\n    image: side:1\n")
+			ok(t, err)
+			ok(t, file.Close())
+			s = d.turn()
+		} else {
+			defer file.Close()
+			s = d.after(30 * time.Second)
+		}
+		want(t, s, "other=o:1 web=nginx:1")
+		if !s.Ready {
+			t.Error("not ready: want ready")
+		}
+	}
+}
+
 func TestEditorsAndTools(t *testing.T) {
 	old, edited := podText("web", "nginx:1"), podText("web", "nginx:2")
 	for name, edit := range map[string]func(d *desk){
@@ -122,6 +154,16 @@ func TestEditorsAndTools(t *testing.T) {
 			ok(d.t, os.Remove(d.path("a.yaml")))
 			d.after(Settle / 2)
 			d.write("a.yaml", edited)
+		},
+		"moved into place before it is closed": func(d *desk) {
+			file := d.open("a.yaml.tmp", os.O_CREATE|os.O_WRONLY)
+			_, err := file.WriteString(edited[:len(edited)-10])
+			ok(d.t, err)
+			ok(d.t, os.Rename(d.path("a.yaml.tmp"), d.path("a.yaml")))
+			d.after(2 * Settle)
+			_, err = file.WriteString(edited[len(edited)-10:])
+			ok(d.t, err)
+			ok(d.t, file.Close())
 		},
 		"a hard link moved over it": func(d *desk) {
 			d.write("other.tmp", edited)

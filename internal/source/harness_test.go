@@ -74,7 +74,7 @@ type desk struct {
 	f    *File
 	now  time.Time
 	book *notebook
-	// loud checks each snapshot.
+	// check looks at each snapshot.
 	check func(Snapshot)
 }
 
@@ -102,7 +102,7 @@ func (d *desk) start(running func(types.UID) bool) {
 	})
 	d.f = f
 	f.moved = true
-	f.turn(d.now, true)
+	f.turn(d.now)
 }
 
 // turn lets the source work, a millisecond later.
@@ -134,7 +134,7 @@ func (d *desk) after(passed time.Duration) Snapshot {
 }
 
 func (d *desk) step() Snapshot {
-	d.f.turn(d.now, false)
+	d.f.turn(d.now)
 	s := d.f.Cell().Value()
 	if d.check != nil {
 		d.check(s)

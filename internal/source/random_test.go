@@ -139,7 +139,7 @@ func (c *chaos) edit() {
 		c.say("copy by link %s %s", name, to)
 		_ = os.Link(c.path(name), c.path(to))
 	case 12:
-		if len(c.open) == 0 { // a writer nobody was told of cannot be waited for
+		if c.r.IntN(2) == 0 {
 			c.say("overflow")
 			c.f.drain()
 			c.f.overflow = true
@@ -188,15 +188,12 @@ func (c *chaos) writer(name string) {
 
 // wholeDirectory moves the directory away and back, or puts a copy in its place.
 func (c *chaos) wholeDirectory() {
-	if len(c.open) > 0 {
-		return // a writer in a directory that is away tells nobody that it is not done
-	}
 	c.say("directory away")
 	ok(c.t, os.Rename(c.dir, c.dir+".away"))
 	if c.r.IntN(2) == 0 {
 		c.step()
 	}
-	if c.r.IntN(2) == 0 {
+	if c.r.IntN(2) == 0 || len(c.open) > 0 { // a copy of half a file is a whole file to everybody
 		c.say("directory back")
 		ok(c.t, os.Rename(c.dir+".away", c.dir))
 		return

@@ -75,7 +75,7 @@ func (f *File) readSome(now time.Time) {
 	for len(f.queue) > 0 && time.Since(began) < readingTurn {
 		origin := f.queue[0]
 		f.queue = f.queue[1:]
-		answers = append(answers, readFile(origin))
+		answers = append(answers, readFile(origin, f.file(origin).closed))
 	}
 	f.take(f.drain(), now)
 	for _, a := range answers {
@@ -88,9 +88,13 @@ func (f *File) readSome(now time.Time) {
 }
 
 func (f *File) accept(one *file, a answer, now time.Time) {
+	awaited := one.awaited
+	one.awaited = false
 	switch {
+	case errors.Is(a.err, errWriting):
+		one.writing, one.resting, one.restingAt, one.awaited = true, a.stamp, now, awaited || !f.shelf.ready
 	case errors.Is(a.err, errChanging):
-		one.doubt, one.due = a.stamp, now.Add(Settle)
+		one.doubt, one.due, one.awaited = a.stamp, now.Add(Settle), awaited || !f.shelf.ready
 	case errors.Is(a.err, fs.ErrNotExist), errors.Is(a.err, errNoFile) && f.where.kind != single:
 		f.vanished(a.origin, now)
 	case a.err != nil:
@@ -105,10 +109,12 @@ func (f *File) accept(one *file, a answer, now time.Time) {
 var (
 	errNoFile   = errors.New("is no regular file")
 	errChanging = errors.New("changes while it is read")
+	errWriting  = errors.New("is open for writing")
 )
 
-// readFile reads a manifest. What is no regular file is not read: opening a pipe must not wait for its writer.
-func readFile(path string) answer {
+// readFile reads a manifest. What is no regular file is not read: opening a pipe must not wait for its writer. Unless its
+// writer is known to be done, a file that is open for writing is not read either.
+func readFile(path string, closed bool) answer {
 	a := answer{origin: path}
 	var file *os.File
 	if file, a.err = os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0); a.err != nil {
@@ -118,6 +124,10 @@ func readFile(path string) answer {
 	info, err := file.Stat()
 	if err != nil || !info.Mode().IsRegular() {
 		a.err = errors.Join(err, errNoFile)
+		return a
+	}
+	if a.stamp = stampOf(info); !closed && hasWriter(file) {
+		a.err = errWriting
 		return a
 	}
 	if a.data, a.err = io.ReadAll(io.LimitReader(file, manifest.MaxBytes+1)); a.err != nil {
@@ -132,6 +142,18 @@ func readFile(path string) answer {
 		a.err = errChanging
 	}
 	return a
+}
+
+// hasWriter tells whether somebody has a file open for writing: the kernel then grants no lease for reading. Where it
+// grants none at all, as on a network, the answer is no. The lease is given back at once; a writer who comes between
+// waits that long.
+func hasWriter(file *os.File) bool {
+	fd := file.Fd()
+	if _, err := unix.FcntlInt(fd, unix.F_SETLEASE, unix.F_RDLCK); err != nil {
+		return errors.Is(err, unix.EAGAIN)
+	}
+	_, _ = unix.FcntlInt(fd, unix.F_SETLEASE, unix.F_UNLCK) // closing gives it back as well
+	return false
 }
 
 // recheck looks again at the files whose time has come.

@@ -68,7 +68,6 @@ func (f *File) relist(now time.Time, moved bool, t trust) {
 		}
 		f.shelf.drop(f.path) // the directory can be read again
 	}
-	f.shelf.ready = true
 	for origin, info := range there {
 		f.compare(origin, info, now, t)
 	}
@@ -78,6 +77,7 @@ func (f *File) relist(now time.Time, moved bool, t trust) {
 			f.vanished(origin, now)
 		}
 	}
+	f.listed = true
 	if h := f.shelf.held[f.path]; f.where.kind == absent && h != nil && f.files[f.path] == nil {
 		f.shelf.drop(f.path)
 	}
@@ -102,15 +102,16 @@ func (f *File) compare(origin string, info fs.FileInfo, now time.Time, t trust) 
 	switch {
 	case err != nil: // gone since; the next look tells
 	case t == trustAll, t == trustLinks && isLink, one.failed:
-		one.writing = false
+		one.writing, one.closed = false, false
 		f.want(origin)
-	case one.writing && one.resting.sameVersion(st):
-		one.writing = false // open, but not written to for a whole period
-		f.want(origin)
+	case one.writing && !one.resting.sameVersion(st):
+		one.resting, one.restingAt = st, now
+	case one.writing && now.Sub(one.restingAt) < f.every:
 	case one.writing:
-		one.resting = st
+		one.writing, one.closed = false, true // open, but not written to for a whole period
+		f.want(origin)
 	case one.due.IsZero() || one.doubt == stamp{}:
-		one.doubt, one.due = st, now.Add(Settle)
+		one.doubt, one.due, one.closed = st, now.Add(Settle), false
 	}
 }
 

@@ -33,10 +33,12 @@ type shelf struct {
 	log      *slog.Logger
 	notes    note.Sink
 
-	held  map[string]*held // by origin
-	out   latest.Cell[Snapshot]
-	last  Snapshot
-	ready bool
+	held    map[string]*held // by origin
+	origins []string         // of held, sorted; nil when that has to be done again
+	out     latest.Cell[Snapshot]
+	last    Snapshot
+	holders map[pod.FullName]*pod.Desired // the pods of last by name
+	ready   bool
 	// quiet is true while faults are told in the snapshot only, because there were many.
 	quiet bool
 	// clashes remembers since when a pod is refused for its name or UID, by origin and UID.
@@ -48,6 +50,7 @@ type held struct {
 	// sum identifies the content that was read last, good or bad.
 	sum  [sha256.Size]byte
 	pods []*v1.Pod
+	full []pod.FullName // of pods
 	// good is true once a version of it was usable.
 	good bool
 	// problem is nil while the newest version is usable.
@@ -74,6 +77,7 @@ func (s *shelf) of(origin string) *held {
 	if h == nil {
 		h = &held{}
 		s.held[origin] = h
+		s.origins = nil
 	}
 	return h
 }
@@ -127,6 +131,10 @@ func (s *shelf) good(origin string, h *held, pods []*v1.Pod) {
 		s.log.Info("manifest is usable again", "origin", origin, "pods", len(pods))
 	}
 	h.pods, h.good, h.problem = pods, true, nil
+	h.full = h.full[:0]
+	for _, p := range pods {
+		h.full = append(h.full, pod.FullNameOf(p))
+	}
 }
 
 // fault keeps what is wrong with a manifest, and tells it once.
@@ -157,13 +165,26 @@ func (s *shelf) unreadable(origin string, err error, now time.Time) {
 }
 
 // drop forgets a manifest and with it its pods.
-func (s *shelf) drop(origin string) { delete(s.held, origin) }
+func (s *shelf) drop(origin string) {
+	if s.held[origin] != nil {
+		delete(s.held, origin)
+		s.origins = nil
+	}
+}
+
+// inOrder returns the origins in the order of their names.
+func (s *shelf) inOrder() []string {
+	if s.origins == nil {
+		s.origins = slices.Sorted(maps.Keys(s.held))
+	}
+	return s.origins
+}
 
 // publish puts the pods together and tells whether a clash waits to be told, and when.
 func (s *shelf) publish(now time.Time) (again time.Time) {
-	pods, clashes := s.choose()
+	pods, holders, clashes := s.choose()
 	next := Snapshot{Pods: pods, Ready: s.ready}
-	for _, origin := range slices.Sorted(maps.Keys(s.held)) {
+	for _, origin := range s.inOrder() {
 		if p := s.held[origin].problem; p != nil {
 			next.Problems = append(next.Problems, *p)
 		}
@@ -175,6 +196,7 @@ func (s *shelf) publish(now time.Time) (again time.Time) {
 		s.last = next
 		s.out.Set(next)
 	}
+	s.holders = holders
 	return again
 }
 
@@ -187,22 +209,19 @@ type clash struct {
 
 // choose decides which pods are wanted: at most one of a full name and one of a UID. The one that runs already stays;
 // among new ones, the first origin in the order of names wins, and within it the first document.
-func (s *shelf) choose() (map[types.UID]*pod.Desired, []clash) {
-	holder := map[pod.FullName]*pod.Desired{}
-	for _, d := range s.last.Pods {
-		holder[pod.FullNameOf(d.Pod)] = d
-	}
+func (s *shelf) choose() (map[types.UID]*pod.Desired, map[pod.FullName]*pod.Desired, []clash) {
 	type candidate struct {
 		pod    *v1.Pod
+		full   pod.FullName
 		origin string
 		rank   int
 	}
-	var all []candidate
-	for _, origin := range slices.Sorted(maps.Keys(s.held)) {
+	all := make([]candidate, 0, len(s.last.Pods)+1)
+	for _, origin := range s.inOrder() {
 		h := s.held[origin]
-		for _, p := range h.pods {
-			c := candidate{pod: p, origin: origin, rank: 2}
-			switch d := holder[pod.FullNameOf(p)]; {
+		for i, p := range h.pods {
+			c := candidate{pod: p, full: h.full[i], origin: origin, rank: 2}
+			switch d := s.holders[c.full]; {
 			case h.leaving:
 				c.rank = 3
 			case d != nil && d.Origin == origin:
@@ -218,8 +237,8 @@ func (s *shelf) choose() (map[types.UID]*pod.Desired, []clash) {
 	taken := make(map[pod.FullName]*pod.Desired, len(all))
 	var clashes []clash
 	for _, c := range all {
-		full, key := pod.FullNameOf(c.pod), clashKey{c.origin, c.pod.UID}
-		switch other, same := taken[full], chosen[c.pod.UID]; {
+		key := clashKey{c.origin, c.pod.UID}
+		switch other, same := taken[c.full], chosen[c.pod.UID]; {
 		case other != nil:
 			if !s.held[c.origin].leaving {
 				clashes = append(clashes, clash{key, c.pod, nameTaken(c.pod, c.origin, other)})
@@ -229,10 +248,10 @@ func (s *shelf) choose() (map[types.UID]*pod.Desired, []clash) {
 				same.Pod.Name + " of " + same.Origin + ", which is used: give it another metadata.uid, or none"})
 		default:
 			d := s.desired(c.pod, c.origin)
-			chosen[c.pod.UID], taken[full] = d, d
+			chosen[c.pod.UID], taken[c.full] = d, d
 		}
 	}
-	return chosen, clashes
+	return chosen, taken, clashes
 }
 
 func nameTaken(p *v1.Pod, origin string, other *pod.Desired) string {

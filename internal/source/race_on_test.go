@@ -1,0 +1,6 @@
+//go:build race
+
+package source
+
+// raceFactor is how much slower the race detector may make everything.
+const raceFactor = 10
