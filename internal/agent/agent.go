@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/cgroup"
+	"github.com/bosun-project/bosun/internal/cleanup"
 	"github.com/bosun-project/bosun/internal/config"
 	"github.com/bosun-project/bosun/internal/host"
 	"github.com/bosun-project/bosun/internal/image"
@@ -49,6 +50,7 @@ type Agent struct {
 	merge    *source.Merge
 	settings *settings
 	puller   *image.Puller
+	cleaner  *cleanup.Cleaner
 	sources  []actor
 	faces    []actor
 
@@ -118,13 +120,13 @@ func (a *Agent) build(o Options, remembered map[types.UID]plan.Record) error {
 	if err := a.buildSources(o.Manifests, remembered); err != nil {
 		return err
 	}
-	performer, onDisk, err := a.buildPerformer()
+	performer, err := a.buildPerformer()
 	if err != nil {
 		return err
 	}
 	a.set = worker.New(worker.Config{
 		Doer: performer, Ledger: a.ledger, Judge: a.judge, Wanted: a.wanted.Get, Node: a.node,
-		Remembered: remembered, OnDisk: onDisk, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
+		Remembered: remembered, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
 	})
 	a.observer = observe.New(observe.Config{
 		Runtime: a.client, Receiver: a.set, Log: a.log, Notes: a.note,
@@ -137,7 +139,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ledgers sync.WaitGroup
 	ledgers.Go(func() { runAll(base, a.log, []actor{{"ledger", a.ledger.Run}}) })
-	parts := append([]actor{{"observer", a.observer.Run}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}}, a.sources...)
+	parts := append([]actor{{"observer", a.observer.Run}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}, {"cleaner", a.cleaner.Run}}, a.sources...)
 	runAll(ctx, a.log, append(parts, a.faces...))
 	stop()
 	ledgers.Wait()

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/cgroup"
+	"github.com/bosun-project/bosun/internal/cleanup"
 	"github.com/bosun-project/bosun/internal/credential"
 	"github.com/bosun-project/bosun/internal/hook"
 	"github.com/bosun-project/bosun/internal/image"
@@ -18,6 +19,7 @@ import (
 	"github.com/bosun-project/bosun/internal/podfs"
 	"github.com/bosun-project/bosun/internal/source"
 	"github.com/bosun-project/bosun/internal/volume"
+	"github.com/bosun-project/bosun/internal/worker"
 )
 
 // version is the Kubernetes version Bosun stands in for, as hooks and probes tell it.
@@ -70,16 +72,12 @@ func (a *Agent) buildSources(manifests []string, remembered map[types.UID]plan.R
 }
 
 // buildPerformer makes what carries out effects, and tells which pods have left something on disk.
-func (a *Agent) buildPerformer() (*perform.Performer, []types.UID, error) {
+func (a *Agent) buildPerformer() (*perform.Performer, error) {
 	k := &a.cfg.Kubelet
 	found := volume.New(volume.Config{RootDir: a.cfg.RootDir, Allocatable: a.settings.allocatable})
-	onDisk, err := found.Pods()
-	if err != nil {
-		return nil, nil, err
-	}
 	puller, err := a.buildPuller()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	a.puller = puller
 	options := cgroup.Options{NoQuota: k.CPUCFSQuota != nil && !*k.CPUCFSQuota}
@@ -92,18 +90,67 @@ func (a *Agent) buildPerformer() (*perform.Performer, []types.UID, error) {
 	for size := range a.host.HugePages {
 		options.PageSizes = append(options.PageSizes, cgroup.PageSize(size))
 	}
+	files := podfs.New(podfs.Config{RootDir: a.cfg.RootDir, PodLogsDir: k.PodLogsDir, Volumes: found})
+	a.buildCleaner(found, files)
 	performer := perform.New(perform.Config{
 		Runtime: a.client, Images: images{puller}, Volumes: found,
 		Cgroups: &cgroups{
 			client: a.client, config: cgroup.Config{Driver: cgroup.Driver(k.CgroupDriver), Root: k.CgroupRoot, Pod: options},
 			warn: func(text string) { a.log.Warn(text) }, made: a.keepTree,
 		},
-		Files:      podfs.New(podfs.Config{RootDir: a.cfg.RootDir, PodLogsDir: k.PodLogsDir, Volumes: found}),
+		Files:      files,
 		Hooks:      hooks{hook.New(hook.Config{Runtime: commands{a.client}, Version: version, Notes: a.note})},
 		Namespaces: noNamespaces{},
 		Node:       a.settings.node, Allocatable: a.settings.allocatable, HostsFile: hostsFile, Notes: a.note,
 	})
-	return performer, onDisk, nil
+	return performer, nil
+}
+
+// buildCleaner makes what looks for remains of pods that nobody knows of.
+func (a *Agent) buildCleaner(v *volume.Volumes, files *podfs.Files) {
+	uids := func(list func() ([]types.UID, error)) func() ([]cleanup.Remains, error) {
+		return func() ([]cleanup.Remains, error) {
+			found, err := list()
+			remains := make([]cleanup.Remains, 0, len(found))
+			for _, uid := range found {
+				remains = append(remains, cleanup.Remains{UID: uid})
+			}
+			return remains, err
+		}
+	}
+	a.cleaner = cleanup.New(cleanup.Config{
+		Places: []cleanup.Place{
+			{Name: "pod directories", List: uids(v.Pods)},
+			{Name: "cgroups", List: uids(a.cgroupPods)},
+			{Name: "logs", List: func() ([]cleanup.Remains, error) {
+				dirs, err := files.LogDirs()
+				remains := make([]cleanup.Remains, 0, len(dirs))
+				for _, d := range dirs {
+					remains = append(remains, cleanup.Remains{UID: d.UID, Namespace: d.Namespace, Name: d.Name})
+				}
+				return remains, err
+			}},
+		},
+		Tell: func(found []cleanup.Remains) {
+			leftovers := make([]worker.Leftover, 0, len(found))
+			for _, r := range found {
+				leftovers = append(leftovers, worker.Leftover(r))
+			}
+			a.set.Found(leftovers)
+		},
+		SweepLinks: files.SweepLinks, Log: a.log,
+	})
+}
+
+// cgroupPods lists the pods that have a cgroup; none while the tree is not known yet.
+func (a *Agent) cgroupPods() ([]types.UID, error) {
+	a.treeLock.Lock()
+	tree := a.tree
+	a.treeLock.Unlock()
+	if tree == nil {
+		return nil, nil
+	}
+	return tree.Pods()
 }
 
 func (a *Agent) keepTree(t *cgroup.Tree) {

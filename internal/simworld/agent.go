@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -51,19 +50,19 @@ func (w *World) Start(wanted *latest.Cell[worker.Wanted], o Options) *Agent {
 	}
 	w.mu.Lock()
 	remembered := maps.Clone(w.ledger)
-	var disk []types.UID
+	var disk []worker.Leftover
 	for uid := range w.dirs {
-		disk = append(disk, uid)
+		disk = append(disk, worker.Leftover{UID: uid})
 	}
-	slices.Sort(disk)
 	w.agent = a
 	w.note("agent starts")
 	w.mu.Unlock()
 	a.set = worker.New(worker.Config{
 		Doer: a, Ledger: a, Judge: o.Judge,
 		Wanted: a.wanted.Get, Node: a.node.Get,
-		Remembered: remembered, OnDisk: disk, Notes: a.sink, Log: slog.New(slog.DiscardHandler), Check: o.Check,
+		Remembered: remembered, Notes: a.sink, Log: slog.New(slog.DiscardHandler), Check: o.Check,
 	})
+	a.set.Found(disk)
 	a.ended.Go(func() { _ = a.set.Run(ctx) })
 	a.ended.Go(func() { a.observe(ctx) })
 	return a

@@ -54,14 +54,18 @@ func (s *Set) leftovers(wanted Wanted) []types.UID {
 	for uid := range s.cfg.Remembered {
 		uids[uid] = true
 	}
-	for _, uid := range s.cfg.OnDisk {
+	for uid := range s.found {
 		uids[uid] = true
 	}
-	s.cfg.OnDisk = nil
 	var out []types.UID
 	for uid := range uids {
 		if wanted.Pods[uid] == nil && s.workers[uid] == nil {
 			out = append(out, uid)
+		}
+	}
+	for uid := range s.found { // what is wanted, or has a worker, is no leftover
+		if !slices.Contains(out, uid) {
+			delete(s.found, uid)
 		}
 	}
 	slices.Sort(out)
@@ -75,7 +79,10 @@ func (s *Set) leftover(uid types.UID) *pod.Desired {
 			Namespace: st.namespace, Name: st.name, Sandboxes: st.observed.Sandboxes, Containers: st.observed.Containers,
 		}, time.Now())
 	}
-	rec := s.cfg.Remembered[uid]
+	rec, ok := s.cfg.Remembered[uid]
+	if !ok {
+		rec.Namespace, rec.Name = s.found[uid].Namespace, s.found[uid].Name
+	}
 	return &pod.Desired{
 		Pod:    &v1.Pod{ObjectMeta: metav1.ObjectMeta{UID: uid, Namespace: rec.Namespace, Name: rec.Name}},
 		Source: pod.FromRuntime,
@@ -88,6 +95,7 @@ func (s *Set) add(d *pod.Desired, node Node) *running {
 	now := time.Now()
 	observed := s.strays[uid].observed
 	delete(s.strays, uid)
+	delete(s.found, uid)
 	if observed.Inspected.IsZero() && !node.Relisted.IsZero() {
 		observed.Inspected = now // the listing told of everything there is, and this pod was not in it
 	}

@@ -44,9 +44,8 @@ type Config struct {
 	// Wanted and Node return the newest values, and a channel that is closed when there are newer ones.
 	Wanted func() (Wanted, <-chan struct{})
 	Node   func() (Node, <-chan struct{})
-	// Remembered holds the ledger's records, and OnDisk the pods that have left something on the node's disk or cgroups.
+	// Remembered holds the ledger's records.
 	Remembered map[types.UID]plan.Record
-	OnDisk     []types.UID
 	CrashCap   time.Duration
 	Notes      note.Sink
 	// Outcome, if set, is told of every effect that ended; metrics count with it.
@@ -65,7 +64,9 @@ type Set struct {
 	workers map[types.UID]*running
 	// strays holds what the runtime reported of pods that have no worker.
 	strays map[types.UID]stray
-	poke   chan struct{}
+	// found holds pods of which something was found on disk or in cgroups.
+	found map[types.UID]Leftover
+	poke  chan struct{}
 
 	order uint64
 }
@@ -87,7 +88,7 @@ type stray struct {
 
 // New builds a Set. Nothing runs before Run.
 func New(cfg Config) *Set {
-	return &Set{cfg: cfg, table: NewTable(), workers: map[types.UID]*running{}, strays: map[types.UID]stray{}, poke: make(chan struct{}, 1)}
+	return &Set{cfg: cfg, table: NewTable(), workers: map[types.UID]*running{}, strays: map[types.UID]stray{}, found: map[types.UID]Leftover{}, poke: make(chan struct{}, 1)}
 }
 
 // Table is where the pods can be read.
@@ -110,6 +111,25 @@ func (s *Set) Deliver(uid types.UID, r pod.Report) {
 		w.inbox.deliver(r)
 		return
 	}
+	s.wake()
+}
+
+// Leftover is a pod of which something was found on the node's disk or in its cgroups. Names may be unknown.
+type Leftover struct {
+	UID             types.UID
+	Namespace, Name string
+}
+
+// Found hands on what was found on disk. A pod that is wanted, or that has a worker, is none of it; any other is
+// cleaned up once every source has spoken.
+func (s *Set) Found(leftovers []Leftover) {
+	s.mu.Lock()
+	for _, l := range leftovers {
+		if s.workers[l.UID] == nil {
+			s.found[l.UID] = l
+		}
+	}
+	s.mu.Unlock()
 	s.wake()
 }
 
