@@ -40,8 +40,8 @@ var floors = map[string]floor{
 	"narrate": rules, "nodestatus": rules, "plan": rules, "qos": rules, "status": rules, "translate": rules,
 
 	"ask": outside, "boxruntime": outside, "certs": outside, "cgroup": outside, "cluster": outside, "containerlog": outside, "credential": outside, "hook": outside, "host": outside,
-	"image": outside, "ledger": outside, "machine": outside, "metrics": outside, "mount": outside, "podfs": outside, "preflight": outside, "runtime": outside,
-	"safepath": outside, "stats": outside, "systemd": outside, "volume": outside,
+	"image": outside, "ledger": outside, "machine": outside, "metrics": outside, "mount": outside, "podfs": outside, "preflight": outside, "process": outside, "runtime": outside,
+	"safepath": outside, "stats": outside, "systemd": outside, "userns": outside, "volume": outside,
 
 	"cleanup": loops, "heartbeat": loops, "observe": loops, "perform": loops, "plugin": loops, "pressure": loops, "probe": loops,
 	"report": loops, "shutdown": loops, "source": loops, "worker": loops,
@@ -65,6 +65,11 @@ var sameFloor = map[edge]string{
 	{"translate", "qos"}:     "the kernel's shares and scores follow from requests and limits",
 	{"image", "credential"}:  "a pull logs in",
 	{"narrate", "plan"}:      "it tells what the plan did, in words",
+	{"status", "plan"}:       "a status shows what is remembered, and asks what starts again",
+	{"status", "qos"}:        "a status names the class",
+	{"status", "translate"}:  "a status and a container's environment name the pod's addresses in the same order",
+	{"admission", "plan"}:    "a verdict is the plan's to read",
+	{"admission", "qos"}:     "what fits, and who gives way, follows from requests and class",
 	{"health", "plan"}:       "what probes say is a fact that the plan asks for",
 	{"health", "backoff"}:    "probes are spread as retries are",
 	{"*", "safepath"}:        "the one way to a path that a tenant can influence",
