@@ -14,8 +14,9 @@ type progress uint8
 
 const (
 	busy     progress = iota // something is in flight: containers after it wait
-	blocked                  // it failed and waits for its next try: others go on
-	settled                  // it runs and its postStart hook and startup probe have succeeded
+	blocked                  // it failed and waits for its next try, or is being ended: others go on
+	unproven                 // it runs and its postStart hook has succeeded, its startup probe has not yet: init containers wait
+	settled                  // it runs, and its startup probe has succeeded as well
 	finished                 // it ended and will not start again
 )
 
@@ -28,7 +29,7 @@ func (d *draft) drive(c *v1.Container, current *pod.Sandbox, mayStart bool) prog
 	last := d.obs.Latest(c.Name)
 	if last != nil && last.Live() && last.SandboxID != current.ID {
 		d.kill(last, "Pod sandbox changed, it will be killed and re-created.", d.in.Desired.Grace(), true)
-		return busy
+		return blocked
 	}
 	switch {
 	case last == nil || last.State == pod.Created && last.SandboxID != current.ID:
@@ -47,7 +48,7 @@ func (d *draft) drive(c *v1.Container, current *pod.Sandbox, mayStart bool) prog
 		return d.create(c, current, mayStart)
 	case last.State == pod.Unknown:
 		d.kill(last, "Container is in \"unknown\" state, try killing it before restart", d.in.Desired.Grace(), true)
-		return busy
+		return blocked
 	}
 	return d.tend(c, last)
 }
@@ -62,7 +63,7 @@ func (d *draft) create(c *v1.Container, current *pod.Sandbox, mayStart bool) pro
 		return busy
 	}
 	attempt := d.nextAttempt(c.Name)
-	if !d.image(c.Name, attempt) {
+	if !d.image(c, attempt) {
 		if d.mem.Kept.Failures[Effect{Kind: EnsureImage, Container: c.Name}.Subject()].Count > 0 {
 			return blocked
 		}
@@ -100,22 +101,22 @@ func (d *draft) tend(c *v1.Container, last *pod.Container) progress {
 	switch {
 	case m.Kill.ID == last.ID:
 		d.carryOut(last, m.Kill)
-		return busy
+		return blocked
 	case last.Hash != "" && last.Hash != names.HashContainer(c) && !d.plainInit(c):
 		d.kill(last, "Container "+c.Name+" definition changed, will be restarted", d.in.Desired.Grace(), true)
-		return busy
+		return blocked
 	case health.Failed != "":
 		grace := d.in.Desired.Grace()
 		if health.Grace != nil {
 			grace = *health.Grace
 		}
 		d.kill(last, health.Failed, grace, false)
-		return busy
+		return blocked
 	}
 	if m.PostStart.ID == last.ID {
 		if m.PostStart.Failure != "" {
 			d.kill(last, "FailedPostStartHook", d.in.Desired.Grace(), false)
-			return busy
+			return blocked
 		}
 		if !m.PostStart.Done {
 			if m.PostStart.Began.IsZero() {
@@ -127,7 +128,7 @@ func (d *draft) tend(c *v1.Container, last *pod.Container) progress {
 	}
 	if c.StartupProbe != nil && d.in.Facts.Probing && !(probed && health.Started) {
 		d.wait(Wait{For: "startup probe of " + c.Name})
-		return busy
+		return unproven
 	}
 	return settled
 }

@@ -19,7 +19,7 @@ type draft struct {
 
 // want asks for an effect, unless it failed lately and its pause is not over. It tells whether the effect is wanted now.
 func (d *draft) want(e Effect) bool {
-	if f, ok := d.mem.Kept.Failures[e.Subject()]; ok && d.in.Now.Before(f.RetryAt) {
+	if f, ok := d.mem.Kept.Failures[e.Subject()]; ok && d.in.Now.Before(f.RetryAt) && f.Of == failureOf(e) {
 		d.wait(Wait{For: e.Subject(), Detail: f.Message, Until: f.RetryAt})
 		return false
 	}
@@ -83,6 +83,16 @@ func (d *draft) keep(e Effect) {
 		}
 	}
 	d.effects = append(d.effects, e)
+}
+
+// wants tells whether an effect of a kind on a container or sandbox is in the plan.
+func (d *draft) wants(k Kind, id string) bool {
+	for i := range d.effects {
+		if d.effects[i].Kind == k && d.effects[i].ID == id {
+			return true
+		}
+	}
+	return false
 }
 
 // finish lets calls that are under way come to their end though the runtime has told already what they bring about:

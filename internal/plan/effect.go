@@ -15,7 +15,7 @@ const (
 	Look            Kind = iota + 1 // inspect the pod in the runtime
 	MakePod                         // directories, log directory, cgroup
 	SetupVolume                     // Volume
-	EnsureImage                     // Container, Attempt
+	EnsureImage                     // Container, Attempt, Image
 	RunSandbox                      // Attempt
 	CreateContainer                 // Container, Attempt, SandboxID, Image
 	StartContainer                  // Container, Attempt, ID
@@ -56,7 +56,7 @@ type Effect struct {
 	// ID is the runtime's ID of the container or sandbox the effect is about.
 	ID        string
 	SandboxID string
-	// Image is the ID of the image to create a container from.
+	// Image is the ID of the image to create a container from, or the name of the image that has to be there.
 	Image string
 	// Deadline is when the effect must be over: hooks are cut, containers killed.
 	Deadline time.Time
@@ -90,9 +90,10 @@ func (e Effect) Subject() string {
 	return e.Kind.String()
 }
 
-// Same tells whether an effect in flight is still the one that is wanted.
+// Same tells whether an effect in flight is still the one that is wanted. A preStop hook whose deadline has come nearer
+// is: it must not run again, and is cut when it is no longer wanted.
 func (e Effect) Same(other Effect) bool {
-	return e.Deadline.Equal(other.Deadline) && e.withoutTime() == other.withoutTime()
+	return (e.Kind == PreStop || e.Deadline.Equal(other.Deadline)) && e.withoutTime() == other.withoutTime()
 }
 
 func (e Effect) withoutTime() Effect {

@@ -23,6 +23,7 @@ func (d *draft) initialising() {
 	if d.initContainers(current) {
 		d.mem.Stage = Running
 	}
+	d.ephemerals(current)
 	d.prune(current)
 }
 

@@ -15,8 +15,10 @@ func Learn(m Memory, o Outcome) Memory {
 	case o.Failed == nil:
 		delete(m.Kept.Failures, subject)
 		learnSuccess(&m, o)
+	case o.Effect.Kind == PreStop: // also when the agent itself cut it short: it runs once
+		learnHook(&m, o, o.Failed.Message)
 	case o.Failed.Class == Cancelled:
-	case o.Effect.Kind == PostStart, o.Effect.Kind == PreStop:
+	case o.Effect.Kind == PostStart:
 		learnHook(&m, o, o.Failed.Message)
 	default:
 		if m.Kept.Failures == nil {
@@ -45,7 +47,7 @@ func learnSuccess(m *Memory, o Outcome) {
 			s.Images = map[string]ResolvedImage{}
 		}
 		image := o.Image
-		image.Attempt = e.Attempt
+		image.Attempt, image.Name = e.Attempt, e.Image
 		s.Images[e.Container] = image
 	case CreateContainer:
 		noteAttempt(s, e.Container, e.Attempt)
@@ -109,6 +111,10 @@ func seriesOf(k Kind) series {
 }
 
 func nextFailure(f Failure, o Outcome) Failure {
+	of := failureOf(o.Effect)
+	if f.Of != of {
+		f = Failure{}
+	}
 	s := seriesOf(o.Effect.Kind)
 	delay := min(max(2*f.Delay, s.first), s.most)
 	if o.Failed.Class == Soon {
@@ -119,6 +125,14 @@ func nextFailure(f Failure, o Outcome) Failure {
 	}
 	return Failure{
 		Count: f.Count + 1, Reason: o.Failed.Reason, Message: o.Failed.Message, Class: o.Failed.Class,
-		Since: f.Since, At: o.Ended, Delay: delay, RetryAt: o.Ended.Add(delay),
+		Since: f.Since, At: o.Ended, Delay: delay, RetryAt: o.Ended.Add(delay), Of: of,
 	}
+}
+
+// failureOf is what Failure.Of says of an effect.
+func failureOf(e Effect) string {
+	if e.Kind == EnsureImage {
+		return e.Image
+	}
+	return ""
 }

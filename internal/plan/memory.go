@@ -138,6 +138,8 @@ type Failure struct {
 	At      time.Time     `json:"at"`
 	Delay   time.Duration `json:"delay"`
 	RetryAt time.Time     `json:"retryAt"`
+	// Of is the image that could not be had: another one is tried at once (behaviour 156).
+	Of string `json:"of,omitempty"`
 }
 
 // Session is what this process found out and can find out again.
@@ -165,7 +167,9 @@ type Session struct {
 // ResolvedImage is an image that is present on the node for one attempt of a container.
 type ResolvedImage struct {
 	Attempt uint32
-	ID      string
+	// Name is what the specification called it.
+	Name string
+	ID   string
 	// User is the numeric uid or the name the image wants to run as; empty if it names none.
 	User string
 }
@@ -201,6 +205,11 @@ func (m Memory) Clone() Memory {
 // and no deadline may be further away than it was when it was decided.
 func (k Kept) Rebase(now time.Time) Kept {
 	k = k.Clone()
+	k.rebase(now)
+	return k
+}
+
+func (k *Kept) rebase(now time.Time) {
 	nearer := func(t *time.Time, most time.Duration) {
 		if t.Sub(now) > most {
 			*t = now.Add(most)
@@ -218,5 +227,4 @@ func (k Kept) Rebase(now time.Time) Kept {
 		nearer(&f.RetryAt, f.Delay)
 		k.Failures[subject] = f
 	}
-	return k
 }

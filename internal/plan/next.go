@@ -89,6 +89,7 @@ type Wait struct {
 // Next is the one decision of a pod's life. The same input gives the same plan.
 func Next(in Input) Plan {
 	d := &draft{in: in, mem: in.Memory.Clone(), obs: in.Observed}
+	d.mem.Kept.rebase(in.Now) // the clock may be set back while the agent runs
 	for range int(Done) + 2 { // each pass but the last moves to another stage; Preparing can be entered twice
 		before := d.mem.Stage
 		d.effects, d.waits, d.wakeAt = nil, nil, time.Time{}
@@ -129,7 +130,7 @@ func (d *draft) readEnds() {
 		return
 	}
 	for i := range d.obs.Containers {
-		if c := &d.obs.Containers[i]; c.State == pod.Exited && !d.mem.Session.Read[c.ID] {
+		if c := &d.obs.Containers[i]; c.State == pod.Exited && !d.mem.Session.Read[c.ID] && !d.wants(RemoveContainer, c.ID) {
 			d.want(Effect{Kind: ReadEnd, Container: c.Name, ID: c.ID, Attempt: c.Attempt})
 		}
 	}

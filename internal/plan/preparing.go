@@ -75,6 +75,12 @@ func (d *draft) newSandbox() {
 		d.wait(Wait{For: "network", Detail: "network is not ready: " + d.in.Facts.NetworkMessage})
 		return
 	}
+	for _, e := range d.in.InFlight {
+		if e.Kind == RunSandbox { // it may be seen half made: there must be no other beside it
+			d.keep(e)
+			return
+		}
+	}
 	attempt := uint32(0)
 	for i := range d.obs.Sandboxes {
 		attempt = max(attempt, d.obs.Sandboxes[i].Attempt+1)
@@ -85,9 +91,10 @@ func (d *draft) newSandbox() {
 // endOldSandboxes ends containers and sandboxes that must not be there beside a new sandbox; it tells whether there are any.
 func (d *draft) endOldSandboxes() bool {
 	found := false
+	restart := d.in.Desired.Pod.Spec.RestartPolicy != v1.RestartPolicyNever // such a pod gets no other sandbox (behaviour 48)
 	for i := range d.obs.Containers {
 		if c := &d.obs.Containers[i]; c.Live() {
-			d.kill(c, "Pod sandbox changed, it will be killed and re-created.", d.in.Desired.Grace(), true)
+			d.kill(c, "Pod sandbox changed, it will be killed and re-created.", d.in.Desired.Grace(), restart)
 			found = true
 		}
 	}
@@ -134,15 +141,15 @@ func (d *draft) prefetchOne(current *pod.Sandbox, c *v1.Container) {
 	if last != nil && (current != nil && last.SandboxID == current.ID || last.State == pod.Exited && !d.restarts(c, last)) {
 		return
 	}
-	d.image(c.Name, d.nextAttempt(c.Name))
+	d.image(c, d.nextAttempt(c.Name))
 }
 
 // image wants the image of a container's next instance; it tells whether it is there.
-func (d *draft) image(name string, attempt uint32) bool {
-	if got, ok := d.mem.Session.Images[name]; ok && got.Attempt == attempt {
+func (d *draft) image(c *v1.Container, attempt uint32) bool {
+	if got, ok := d.mem.Session.Images[c.Name]; ok && got.Attempt == attempt && got.Name == c.Image {
 		return true
 	}
-	e := Effect{Kind: EnsureImage, Container: name, Attempt: attempt}
+	e := Effect{Kind: EnsureImage, Container: c.Name, Attempt: attempt, Image: c.Image}
 	for _, have := range d.effects {
 		if have.Key() == e.Key() {
 			return false

@@ -20,9 +20,7 @@ func (d *draft) running() {
 	}
 	d.prepare()
 	spec := &d.in.Desired.Pod.Spec
-	if !d.initialisedIn(current.ID) {
-		d.prefetch(current)
-	}
+	d.prefetch(current)
 	may := true
 	for i := range spec.InitContainers {
 		if pod.IsSidecar(&spec.InitContainers[i]) {
@@ -32,19 +30,20 @@ func (d *draft) running() {
 	for i := range spec.Containers {
 		may = d.drive(&spec.Containers[i], current, may) != busy && may
 	}
-	for i := range spec.EphemeralContainers {
-		c := v1.Container(spec.EphemeralContainers[i].EphemeralContainerCommon)
-		d.ephemeral(&c, current)
-	}
+	d.ephemerals(current)
 	d.prune(current)
 }
 
-// ephemeral starts an ephemeral container once; it never restarts (behaviour 113).
-func (d *draft) ephemeral(c *v1.Container, current *pod.Sandbox) {
-	if last := d.obs.Latest(c.Name); last != nil && last.State != pod.Created {
-		return
+// ephemerals starts each ephemeral container once; it never restarts (behaviour 113). They are for finding out what is
+// wrong, so they wait for no other container.
+func (d *draft) ephemerals(current *pod.Sandbox) {
+	all := d.in.Desired.Pod.Spec.EphemeralContainers
+	for i := range all {
+		c := v1.Container(all[i].EphemeralContainerCommon)
+		if last := d.obs.Latest(c.Name); last == nil || last.State == pod.Created {
+			d.drive(&c, current, true)
+		}
 	}
-	d.drive(c, current, true)
 }
 
 // prune removes what nobody asks for any more: ended instances but the newest of each container, instances that never

@@ -164,6 +164,10 @@ func (o Observed) Merge(r Report) Observed {
 	return o
 }
 
+// bringsIn tells whether a report may be the first to tell of a container. A call of this agent makes none that has
+// ended: what it tells of such a one was found out while it was being removed.
+func (r *Report) bringsIn(c *Container) bool { return !r.Own || c.State != Exited }
+
 // strangers returns the IDs of what a report says exists and nobody knew of.
 func (o *Observed) strangers(r Report) []string {
 	var ids []string
@@ -173,7 +177,7 @@ func (o *Observed) strangers(r Report) []string {
 		}
 	}
 	for i := range r.Containers {
-		if c := &r.Containers[i]; c.State != Gone && !o.knows(c.ID) {
+		if c := &r.Containers[i]; c.State != Gone && r.bringsIn(c) && !o.knows(c.ID) {
 			ids = append(ids, c.ID)
 		}
 	}
@@ -217,7 +221,7 @@ func mergeContainers(known []Container, r Report, introduces bool) []Container {
 		}
 	}
 	for _, c := range r.Containers {
-		if introduces && !slices.ContainsFunc(known, func(k Container) bool { return k.ID == c.ID }) {
+		if introduces && r.bringsIn(&c) && !slices.ContainsFunc(known, func(k Container) bool { return k.ID == c.ID }) {
 			out = append(out, c)
 		}
 	}
