@@ -1,0 +1,639 @@
+package integration
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/bosun-project/bosun/internal/names"
+	"github.com/bosun-project/bosun/internal/testbed"
+)
+
+const (
+	// nodeName is what the agents under test are called; a static pod's name ends in it (behaviour 9).
+	nodeName = "here"
+	// patience bounds what takes a moment on an idle machine and a while on a busy one.
+	patience = 60 * time.Second
+	// glance is the pause between two looks at something that has no event.
+	glance = 25 * time.Millisecond
+)
+
+// binary is the program under test: built once per run, or named by BOSUN_TEST_BINARY. BOSUN_TEST_RACE=1 builds it
+// with the race detector.
+var binary = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("BOSUN_TEST_BINARY"); path != "" {
+		return path, nil
+	}
+	dir, err := os.MkdirTemp("", "bosun")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "bosun")
+	args := []string{"build", "-o", path}
+	if os.Getenv("BOSUN_TEST_RACE") != "" {
+		args = append(args, "-race")
+	}
+	out, err := exec.Command("go", append(args, "../../cmd/bosun")...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build bosun: %w: %s", err, out)
+	}
+	return path, nil
+})
+
+// A node is an agent on a bed of its own. One agent per bed: it ends what it does not know.
+type node struct {
+	bed       *testbed.Bed
+	manifests string // the directory it reads
+	root      string // its state
+	podLogs   string
+	cgroups   string // its cgroup root
+	log       string // what it says
+	home      string // $HOME and working directory
+
+	healthz, readOnly int
+	more              []string // more arguments
+
+	runtime runtimeapi.RuntimeServiceClient
+	images  runtimeapi.ImageServiceClient
+
+	mu    sync.Mutex
+	cmd   *exec.Cmd
+	ended chan struct{}
+}
+
+var nodes atomic.Int32
+
+// newNode prepares an agent without starting it. name is its directory below the bed's.
+func newNode(bed *testbed.Bed, more ...string) (*node, error) {
+	conn, err := bed.Dial()
+	if err != nil {
+		return nil, err
+	}
+	port := 20000 + 10*int(nodes.Add(1))
+	n := &node{
+		bed:       bed,
+		manifests: filepath.Join(bed.Dir, "manifests"),
+		root:      filepath.Join(bed.Dir, "agent"),
+		podLogs:   filepath.Join(bed.Dir, "logs"),
+		cgroups:   bed.CgroupParent,
+		log:       filepath.Join(bed.Dir, "bosun.log"),
+		home:      filepath.Join(bed.Dir, "home"),
+		healthz:   port, readOnly: port + 1,
+		more:    more,
+		runtime: runtimeapi.NewRuntimeServiceClient(conn),
+		images:  runtimeapi.NewImageServiceClient(conn),
+	}
+	for _, dir := range []string{n.manifests, n.home} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	config := fmt.Sprintf("apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\npodLogsDir: %s\n", n.podLogs)
+	return n, os.WriteFile(n.configFile(), []byte(config), 0o644)
+}
+
+func (n *node) configFile() string { return filepath.Join(n.bed.Dir, "kubelet.yaml") }
+
+// ownNode starts an agent on a bed that ends with the test: for tests that hurt the runtime or the agent.
+func ownNode(t *testing.T, options testbed.Options, more ...string) *node {
+	t.Helper()
+	if options.Images == nil {
+		options.Images = []string{"testbox"}
+	}
+	n, err := newNode(testbed.Start(t, options), more...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		n.kill(t)
+		n.tellOnFailure(t, "")
+	})
+	n.start(t)
+	return n
+}
+
+var sharedAgent = sync.OnceValues(func() (*node, error) {
+	bed, err := testbed.Open(testbed.Options{})
+	if err != nil {
+		return nil, err
+	}
+	n, err := newNode(bed)
+	if err != nil {
+		return nil, err
+	}
+	return n, n.begin()
+})
+
+// sharedNode is the agent that most tests have in common. Its bed ends with the run.
+func sharedNode(t *testing.T) *node {
+	t.Helper()
+	testbed.RequireRoot(t)
+	n, err := sharedAgent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// begin starts the agent and does not wait for anything.
+func (n *node) begin() error {
+	path, err := binary()
+	if err != nil {
+		return err
+	}
+	out, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	cmd := exec.Command(path, append([]string{
+		"run",
+		"--config=" + n.configFile(),
+		"--root-dir=" + n.root,
+		"--pod-manifest-path=" + n.manifests,
+		"--container-runtime-endpoint=unix://" + n.bed.Socket,
+		"--cgroup-root=" + n.cgroups,
+		"--fail-swap-on=false",
+		"--fail-cgroupv1=false",
+		"--healthz-port=" + strconv.Itoa(n.healthz),
+		"--read-only-port=" + strconv.Itoa(n.readOnly),
+		"--hostname-override=" + nodeName,
+	}, n.more...)...)
+	cmd.Env = append(os.Environ(), "HOME="+n.home)
+	cmd.Dir = n.home
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // how it ended is in its log
+		close(ended)
+	}()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cmd, n.ended = cmd, ended
+	return nil
+}
+
+func (n *node) start(t *testing.T) {
+	t.Helper()
+	if err := n.begin(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// kill ends the agent with SIGKILL, if it runs.
+func (n *node) kill(t *testing.T) {
+	t.Helper()
+	n.end(t, syscall.SIGKILL)
+}
+
+func (n *node) end(t *testing.T, s syscall.Signal) {
+	t.Helper()
+	n.mu.Lock()
+	cmd, ended := n.cmd, n.ended
+	n.cmd = nil
+	n.mu.Unlock()
+	if cmd == nil {
+		return
+	}
+	_ = cmd.Process.Signal(s) // it may have ended by itself
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		t.Fatalf("the agent did not end on %v", s)
+	}
+}
+
+// restart kills the agent as a crash does, and starts it again.
+func (n *node) restart(t *testing.T) {
+	t.Helper()
+	n.kill(t)
+	n.start(t)
+}
+
+// path is a path for a test's own files, below a directory that goes with the bed.
+func (n *node) path(t *testing.T, elem ...string) string {
+	t.Helper()
+	dir := filepath.Join(n.bed.Dir, "own", strings.ReplaceAll(t.Name(), "/", "_"))
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(append([]string{dir}, elem...)...)
+}
+
+// A box is a pod under test: one manifest of the node's directory.
+type box struct {
+	*node
+	t    *testing.T
+	name string // as in the manifest
+	file string
+}
+
+// pod writes a manifest, given from "spec:" on, and removes it after the test; then the pod must be gone without a trace.
+func (n *node) pod(t *testing.T, name, spec string) *box {
+	t.Helper()
+	return n.manifest(t, name, n.text(name, spec))
+}
+
+// text is a manifest, given from "spec:" on.
+func (n *node) text(name, spec string) string {
+	return "apiVersion: v1\nkind: Pod\nmetadata: {name: " + name + "}\n" + spec
+}
+
+// expand puts in the images, which are on the node already: BOX is testbox, SHELL is busybox.
+var expand = strings.NewReplacer(
+	"image: BOX", "image: "+testbed.Testbox+", imagePullPolicy: IfNotPresent",
+	"image: SHELL", "image: "+testbed.Busybox+", imagePullPolicy: IfNotPresent",
+)
+
+// manifest is pod with the whole text.
+func (n *node) manifest(t *testing.T, name, text string) *box {
+	t.Helper()
+	b := &box{node: n, t: t, name: name, file: filepath.Join(n.manifests, name+".yaml")}
+	t.Cleanup(func() {
+		n.tellOnFailure(t, name)
+		if n.running() {
+			b.remove()
+			b.awaitGone()
+		}
+	})
+	b.write(text)
+	return b
+}
+
+func (n *node) running() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cmd == nil {
+		return false
+	}
+	select {
+	case <-n.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+func (b *box) write(text string) {
+	b.t.Helper()
+	if err := os.WriteFile(b.file, []byte(expand.Replace(text)), 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *box) remove() {
+	b.t.Helper()
+	if err := os.Remove(b.file); err != nil && !errors.Is(err, os.ErrNotExist) {
+		b.t.Fatal(err)
+	}
+}
+
+// full is the pod's name on the node (behaviour 9).
+func (b *box) full() string { return b.name + "-" + nodeName }
+
+func (b *box) labels() map[string]string { return map[string]string{names.PodName: b.full()} }
+
+// eventually looks until what says nothing is wrong, at most for patience.
+func eventually(t *testing.T, what func() error) {
+	t.Helper()
+	within(t, patience, what)
+}
+
+// within is eventually with another patience.
+func within(t *testing.T, d time.Duration, what func() error) {
+	t.Helper()
+	deadline := time.Now().Add(d)
+	for {
+		err := what()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %v", d, err)
+		}
+		<-time.After(glance)
+	}
+}
+
+// sandboxes lists the pod's sandboxes, newest first.
+func (b *box) sandboxes() ([]*runtimeapi.PodSandbox, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	list, err := b.runtime.ListPodSandbox(ctx, &runtimeapi.ListPodSandboxRequest{Filter: &runtimeapi.PodSandboxFilter{LabelSelector: b.labels()}})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(list.Items, func(x, y *runtimeapi.PodSandbox) int { return cmp.Compare(y.CreatedAt, x.CreatedAt) })
+	return list.Items, nil
+}
+
+// sandbox waits for the pod's ready sandbox.
+func (b *box) sandbox() *runtimeapi.PodSandboxStatus {
+	b.t.Helper()
+	var status *runtimeapi.PodSandboxStatus
+	eventually(b.t, func() error {
+		found, err := b.sandboxes()
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 || found[0].State != runtimeapi.PodSandboxState_SANDBOX_READY {
+			return fmt.Errorf("pod %s has no ready sandbox", b.name)
+		}
+		resp, err := b.runtime.PodSandboxStatus(b.t.Context(), &runtimeapi.PodSandboxStatusRequest{PodSandboxId: found[0].Id})
+		status = resp.GetStatus()
+		return err
+	})
+	return status
+}
+
+func (b *box) uid() string {
+	b.t.Helper()
+	return b.sandbox().Metadata.Uid
+}
+
+// containers lists the pod's containers, newest first.
+func (b *box) containers() ([]*runtimeapi.Container, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	list, err := b.runtime.ListContainers(ctx, &runtimeapi.ListContainersRequest{Filter: &runtimeapi.ContainerFilter{LabelSelector: b.labels()}})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(list.Containers, func(x, y *runtimeapi.Container) int { return cmp.Compare(y.CreatedAt, x.CreatedAt) })
+	return list.Containers, nil
+}
+
+// instance is the newest instance of a container, nil if there is none.
+func (b *box) instance(name string) (*runtimeapi.ContainerStatus, error) {
+	all, err := b.containers()
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range all {
+		if c.Metadata.Name == name {
+			resp, err := b.runtime.ContainerStatus(context.Background(), &runtimeapi.ContainerStatusRequest{ContainerId: c.Id})
+			return resp.GetStatus(), err
+		}
+	}
+	return nil, nil
+}
+
+// until waits until the newest instance of a container is as wanted.
+func (b *box) until(container, what string, wanted func(*runtimeapi.ContainerStatus) bool) *runtimeapi.ContainerStatus {
+	b.t.Helper()
+	var status *runtimeapi.ContainerStatus
+	eventually(b.t, func() error {
+		var err error
+		if status, err = b.instance(container); err != nil {
+			return err
+		}
+		if status == nil || !wanted(status) {
+			return fmt.Errorf("container %s of pod %s is not %s: %v", container, b.name, what, status)
+		}
+		return nil
+	})
+	return status
+}
+
+func (b *box) untilRunning(container string) *runtimeapi.ContainerStatus {
+	b.t.Helper()
+	return b.until(container, "running", func(c *runtimeapi.ContainerStatus) bool {
+		return c.State == runtimeapi.ContainerState_CONTAINER_RUNNING
+	})
+}
+
+func (b *box) untilExited(container string) *runtimeapi.ContainerStatus {
+	b.t.Helper()
+	return b.until(container, "exited", func(c *runtimeapi.ContainerStatus) bool {
+		return c.State == runtimeapi.ContainerState_CONTAINER_EXITED
+	})
+}
+
+// untilDone waits for a container that ends by itself, and returns what its first attempt said. It must succeed.
+func (b *box) untilDone(container string) string {
+	b.t.Helper()
+	if c := b.untilExited(container); c.ExitCode != 0 {
+		b.t.Errorf("container %s of pod %s ended with %d (%s: %s)", container, b.name, c.ExitCode, c.Reason, c.Message)
+	}
+	return b.output(container, 0)
+}
+
+// renewed tells whether a container runs and is another than the one before.
+func renewed(before *runtimeapi.ContainerStatus) func(*runtimeapi.ContainerStatus) bool {
+	return func(c *runtimeapi.ContainerStatus) bool {
+		return c.Id != before.Id && c.State == runtimeapi.ContainerState_CONTAINER_RUNNING
+	}
+}
+
+// alone tells what is wrong when the pod has more than one sandbox.
+func alone(b *box) error {
+	all, err := b.sandboxes()
+	if err == nil && len(all) != 1 {
+		err = fmt.Errorf("pod %s has %d sandboxes", b.name, len(all))
+	}
+	return err
+}
+
+// output is what an attempt of a container has said so far, both streams, without the marks of the log format.
+func (b *box) output(container string, attempt int) string {
+	b.t.Helper()
+	paths, err := filepath.Glob(filepath.Join(b.podLogs, "*_"+b.full()+"_*", container, strconv.Itoa(attempt)+".log"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var text strings.Builder
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			b.t.Fatal(err)
+		}
+		for line := range bytes.Lines(data) {
+			if fields := bytes.SplitN(line, []byte(" "), 4); len(fields) == 4 {
+				text.Write(fields[3])
+			}
+		}
+	}
+	return text.String()
+}
+
+// untilSays waits until the first attempt of a container has said all of this, and returns all it said.
+func (b *box) untilSays(container string, words ...string) string {
+	b.t.Helper()
+	var said string
+	eventually(b.t, func() error {
+		said = b.output(container, 0)
+		for _, w := range words {
+			if !strings.Contains(said, w) {
+				return fmt.Errorf("container %s of pod %s has not said %q but:\n%s", container, b.name, w, said)
+			}
+		}
+		return nil
+	})
+	return said
+}
+
+// awaitGone waits until nothing of the pod is left: containers, sandboxes, mounts, cgroups, directories, logs, links.
+func (b *box) awaitGone() {
+	b.t.Helper()
+	eventually(b.t, func() error {
+		if left := b.left(); left != "" {
+			return fmt.Errorf("left of pod %s: %s", b.name, left)
+		}
+		return nil
+	})
+}
+
+// left names what there is of the pod.
+func (b *box) left() string {
+	var found []string
+	containers, err := b.containers()
+	if err != nil {
+		return err.Error()
+	}
+	for _, c := range containers {
+		found = append(found, fmt.Sprintf("container %s#%d %v", c.Metadata.Name, c.Metadata.Attempt, c.State))
+	}
+	sandboxes, err := b.sandboxes()
+	if err != nil {
+		return err.Error()
+	}
+	for _, s := range sandboxes {
+		found = append(found, fmt.Sprintf("sandbox %d %v", s.Metadata.Attempt, s.State))
+	}
+	for _, pattern := range []string{
+		filepath.Join(b.podLogs, "*_"+b.full()+"_*"),
+		filepath.Join(names.ContainerLogLinksDir, b.full()+"_*"),
+	} {
+		paths, err := filepath.Glob(pattern)
+		if err != nil {
+			return err.Error()
+		}
+		found = append(found, paths...)
+	}
+	return strings.Join(found, ", ")
+}
+
+// remains names the traces of a pod that go by its UID: mounts, cgroups, directories.
+func (n *node) remains(uid string) string {
+	var found []string
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err.Error()
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if strings.Contains(line, uid) {
+			found = append(found, "mount "+strings.Fields(line)[4])
+		}
+	}
+	for _, pattern := range []string{
+		"/sys/fs/cgroup/*" + n.cgroups + "/kubepods/pod" + uid,
+		"/sys/fs/cgroup/*" + n.cgroups + "/kubepods/*/pod" + uid,
+		"/sys/fs/cgroup" + n.cgroups + "/kubepods/pod" + uid,
+		"/sys/fs/cgroup" + n.cgroups + "/kubepods/*/pod" + uid,
+		filepath.Join(n.root, "pods", uid),
+	} {
+		paths, err := filepath.Glob(pattern)
+		if err != nil {
+			return err.Error()
+		}
+		found = append(found, paths...)
+	}
+	return strings.Join(found, ", ")
+}
+
+// said is the agent's log so far.
+func (n *node) said() string {
+	data, err := os.ReadFile(n.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(data)
+}
+
+// untilLogged waits until one line of the agent's log has all these words.
+func (n *node) untilLogged(t *testing.T, words ...string) string {
+	t.Helper()
+	var found string
+	eventually(t, func() error {
+		for line := range strings.Lines(n.said()) {
+			if hasAll(line, words) {
+				found = line
+				return nil
+			}
+		}
+		return fmt.Errorf("the agent has not logged %q", words)
+	})
+	return found
+}
+
+func hasAll(text string, words []string) bool {
+	for _, w := range words {
+		if !strings.Contains(text, w) {
+			return false
+		}
+	}
+	return true
+}
+
+// tellOnFailure puts what the agent said of a pod, or all of it, into the log of a failed test.
+func (n *node) tellOnFailure(t *testing.T, about string) {
+	if !t.Failed() {
+		return
+	}
+	var lines []string
+	for line := range strings.Lines(n.said()) {
+		if about == "" || strings.Contains(line, about) {
+			lines = append(lines, line)
+		}
+	}
+	lines = lines[max(0, len(lines)-60):]
+	t.Logf("the agent said of %q:\n%s", about, strings.Join(lines, ""))
+}
+
+func same[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+func has(t *testing.T, what string, got, want map[string]string) {
+	t.Helper()
+	for k, v := range want {
+		if got[k] != v {
+			t.Errorf("%s: %s is %q, want %q", what, k, got[k], v)
+		}
+	}
+}
+
+// contains checks that text has all these lines, whole.
+func contains(t *testing.T, what, text string, lines ...string) {
+	t.Helper()
+	have := strings.Split(text, "\n")
+	for _, l := range lines {
+		if !slices.Contains(have, l) {
+			t.Errorf("%s has no line %q:\n%s", what, l, text)
+		}
+	}
+}
