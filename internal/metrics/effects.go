@@ -43,7 +43,7 @@ func (m *Metrics) Ended(d *pod.Desired, o plan.Outcome) {
 		if o.Failed == nil && d.Source == pod.FromRuntime {
 			m.orphans.Inc()
 		}
-	case plan.Look, plan.MakePod, plan.SetupVolume, plan.PostStart, plan.PreStop, plan.StopContainer, plan.RemoveContainer,
+	case plan.Look, plan.MakePod, plan.SetupVolume, plan.PostStart, plan.PreStop, plan.StopContainer, plan.ReadEnd, plan.RemoveContainer,
 		plan.StopSandbox, plan.RemoveSandbox, plan.TearVolumes, plan.UnmakePod:
 	}
 }
@@ -115,7 +115,7 @@ func (m *Metrics) started(d *pod.Desired, o plan.Outcome) {
 			m.podStarted.Observe(o.Ended.Sub(d.Seen).Seconds())
 		}
 	case plan.Look, plan.SetupVolume, plan.EnsureImage, plan.CreateContainer, plan.PostStart, plan.PreStop, plan.StopContainer,
-		plan.RemoveContainer, plan.StopSandbox, plan.RemoveSandbox, plan.TearVolumes, plan.UnmakePod, plan.ForgetPod:
+		plan.ReadEnd, plan.RemoveContainer, plan.StopSandbox, plan.RemoveSandbox, plan.TearVolumes, plan.UnmakePod, plan.ForgetPod:
 	}
 }
 
@@ -162,7 +162,7 @@ func operation(k plan.Kind) string {
 		return "create"
 	case plan.PreStop, plan.StopContainer, plan.StopSandbox, plan.TearVolumes, plan.UnmakePod, plan.ForgetPod:
 		return "kill"
-	case plan.Look, plan.RemoveContainer, plan.RemoveSandbox:
+	case plan.Look, plan.ReadEnd, plan.RemoveContainer, plan.RemoveSandbox:
 	}
 	return "sync"
 }

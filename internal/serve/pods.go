@@ -1,0 +1,72 @@
+package serve
+
+import (
+	"net/http"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/bosun-project/bosun/internal/names"
+	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/worker"
+)
+
+func podList() v1.PodList {
+	return v1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}, Items: []v1.Pod{}}
+}
+
+// pods lists the pods that a source named, with their statuses. Mirror pods are only shadows of others and are left out.
+func (f *Faces) pods(w http.ResponseWriter, r *http.Request) {
+	list := podList()
+	entries, _ := f.cfg.Pods.Pods()
+	for _, e := range entries {
+		if e.Desired.Source == pod.FromRuntime || e.Desired.Pod.Annotations[names.ConfigMirror] != "" {
+			continue
+		}
+		p := *e.Desired.Pod
+		p.TypeMeta = metav1.TypeMeta{}
+		p.Status = f.cfg.Status(e)
+		list.Items = append(list.Items, p)
+	}
+	f.answer(w, r, list)
+}
+
+// runningPods lists what the runtime has running, whoever wants it.
+func (f *Faces) runningPods(w http.ResponseWriter, r *http.Request) {
+	list := podList()
+	entries, _ := f.cfg.Pods.Pods()
+	for _, e := range entries {
+		if p, ok := running(e); ok {
+			list.Items = append(list.Items, p)
+		}
+	}
+	f.answer(w, r, list)
+}
+
+// running is a pod as the runtime knows it: names, and the containers that run.
+func running(e *worker.Entry) (v1.Pod, bool) {
+	meta := e.Desired.Pod
+	p := v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: meta.Name, Namespace: meta.Namespace, UID: meta.UID}}
+	for i := range e.Observed.Containers {
+		if c := &e.Observed.Containers[i]; c.State == pod.Running {
+			p.Spec.Containers = append(p.Spec.Containers, v1.Container{Name: c.Name, Image: c.Image})
+		}
+	}
+	return p, len(p.Spec.Containers) > 0
+}
+
+// find returns the pod of that name: the wanted one if an older one of the name is still ending.
+func (f *Faces) find(namespace, name, uid string) *worker.Entry {
+	entries, _ := f.cfg.Pods.Pods()
+	var found *worker.Entry
+	for _, e := range entries {
+		p := e.Desired.Pod
+		if p.Namespace != namespace || p.Name != name || uid != "" && string(p.UID) != uid {
+			continue
+		}
+		if found == nil || !found.Desired.Wanted && e.Desired.Wanted {
+			found = e
+		}
+	}
+	return found
+}
