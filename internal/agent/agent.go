@@ -24,6 +24,7 @@ import (
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/runtime"
 	"github.com/bosun-project/bosun/internal/source"
+	"github.com/bosun-project/bosun/internal/userns"
 	"github.com/bosun-project/bosun/internal/worker"
 )
 
@@ -51,6 +52,7 @@ type Agent struct {
 	settings *settings
 	puller   *image.Puller
 	cleaner  *cleanup.Cleaner
+	ids      *userns.Ranges
 	sources  []actor
 	faces    []actor
 
@@ -78,7 +80,7 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.build(o, remembered); err != nil {
+	if err := a.build(ctx, o, remembered); err != nil {
 		return nil, errors.Join(err, a.ledger.Close())
 	}
 	return a, nil
@@ -104,7 +106,7 @@ func (a *Agent) openLedger() (map[types.UID]plan.Record, error) {
 	return remembered, nil
 }
 
-func (a *Agent) build(o Options, remembered map[types.UID]plan.Record) error {
+func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]plan.Record) error {
 	k := &a.cfg.Kubelet
 	var err error
 	a.client, err = runtime.New(runtime.Config{
@@ -120,7 +122,7 @@ func (a *Agent) build(o Options, remembered map[types.UID]plan.Record) error {
 	if err := a.buildSources(o.Manifests, remembered); err != nil {
 		return err
 	}
-	performer, err := a.buildPerformer()
+	performer, err := a.buildPerformer(ctx)
 	if err != nil {
 		return err
 	}
@@ -143,7 +145,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	runAll(ctx, a.log, append(parts, a.faces...))
 	stop()
 	ledgers.Wait()
-	return errors.Join(a.client.Close(), a.ledger.Close())
+	return errors.Join(a.client.Close(), a.ids.Close(), a.ledger.Close())
 }
 
 // Table shows the pods.

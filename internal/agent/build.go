@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/podfs"
 	"github.com/bosun-project/bosun/internal/source"
+	"github.com/bosun-project/bosun/internal/userns"
 	"github.com/bosun-project/bosun/internal/volume"
 	"github.com/bosun-project/bosun/internal/worker"
 )
@@ -72,8 +74,16 @@ func (a *Agent) buildSources(manifests []string, remembered map[types.UID]plan.R
 }
 
 // buildPerformer makes what carries out effects, and tells which pods have left something on disk.
-func (a *Agent) buildPerformer() (*perform.Performer, error) {
+func (a *Agent) buildPerformer(ctx context.Context) (*perform.Performer, error) {
 	k := &a.cfg.Kubelet
+	ids := userns.Config{RootDir: a.cfg.RootDir, MaxPods: maxPods(a.cfg, a.host)}
+	if k.UserNamespaces != nil && k.UserNamespaces.IDsPerPod != nil {
+		ids.IDsPerPod = *k.UserNamespaces.IDsPerPod
+	}
+	var err error
+	if a.ids, err = userns.New(ctx, ids); err != nil {
+		return nil, err
+	}
 	found := volume.New(volume.Config{RootDir: a.cfg.RootDir, Allocatable: a.settings.allocatable})
 	puller, err := a.buildPuller()
 	if err != nil {
@@ -100,7 +110,7 @@ func (a *Agent) buildPerformer() (*perform.Performer, error) {
 		},
 		Files:      files,
 		Hooks:      hooks{hook.New(hook.Config{Runtime: commands{a.client}, Version: version, Notes: a.note})},
-		Namespaces: noNamespaces{},
+		Namespaces: a.ids,
 		Node:       a.settings.node, Allocatable: a.settings.allocatable, HostsFile: hostsFile, Notes: a.note,
 	})
 	return performer, nil

@@ -83,6 +83,8 @@ type Hooks interface {
 // shares the node's.
 type Namespaces interface {
 	Range(ctx context.Context, p *v1.Pod) (*translate.IDRange, error)
+	// Release takes back what a pod had, once its directory is gone.
+	Release(uid types.UID)
 }
 
 // Config is what a Performer is built from.
@@ -153,6 +155,7 @@ func (x *Performer) Do(ctx context.Context, d *pod.Desired, e plan.Effect, seen 
 	case plan.UnmakePod:
 		err = x.cfg.Cgroups.Remove(ctx, d.UID())
 	case plan.ForgetPod:
+		x.cfg.Namespaces.Release(d.UID())
 		err = x.cfg.Files.Forget(ctx, d.Pod)
 	}
 	o.Failed = failure(err)
