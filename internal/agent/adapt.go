@@ -14,9 +14,11 @@ import (
 	"github.com/bosun-project/bosun/internal/fault"
 	"github.com/bosun-project/bosun/internal/hook"
 	"github.com/bosun-project/bosun/internal/image"
+	"github.com/bosun-project/bosun/internal/metrics"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
 	"github.com/bosun-project/bosun/internal/runtime"
+	"github.com/bosun-project/bosun/internal/worker"
 )
 
 // images fits the puller to what perform asks.
@@ -143,4 +145,15 @@ func (c *cgroups) Remove(ctx context.Context, uid types.UID) error {
 		return err
 	}
 	return tree.Remove(ctx, uid)
+}
+
+// counted hands reports on to the workers and lets the metrics count what they tell of.
+type counted struct {
+	set     *worker.Set
+	metrics *metrics.Metrics
+}
+
+func (c counted) Deliver(uid types.UID, r pod.Report) {
+	c.metrics.Seen(uid, r)
+	c.set.Deliver(uid, r)
 }

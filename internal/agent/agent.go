@@ -15,10 +15,12 @@ import (
 	"github.com/bosun-project/bosun/internal/cgroup"
 	"github.com/bosun-project/bosun/internal/cleanup"
 	"github.com/bosun-project/bosun/internal/config"
+	"github.com/bosun-project/bosun/internal/containerlog"
 	"github.com/bosun-project/bosun/internal/host"
 	"github.com/bosun-project/bosun/internal/image"
 	"github.com/bosun-project/bosun/internal/latest"
 	"github.com/bosun-project/bosun/internal/ledger"
+	"github.com/bosun-project/bosun/internal/metrics"
 	"github.com/bosun-project/bosun/internal/note"
 	"github.com/bosun-project/bosun/internal/observe"
 	"github.com/bosun-project/bosun/internal/plan"
@@ -53,6 +55,8 @@ type Agent struct {
 	puller   *image.Puller
 	cleaner  *cleanup.Cleaner
 	ids      *userns.Ranges
+	metrics  *metrics.Metrics
+	rotator  *containerlog.Rotator
 	sources  []actor
 	faces    []actor
 
@@ -76,6 +80,7 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 	if err := os.MkdirAll(o.Config.RootDir, 0o750); err != nil {
 		return nil, fmt.Errorf("make the state directory: %w", err)
 	}
+	a.buildMetrics()
 	remembered, err := a.openLedger()
 	if err != nil {
 		return nil, err
@@ -111,6 +116,7 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 	var err error
 	a.client, err = runtime.New(runtime.Config{
 		Endpoint: k.ContainerRuntimeEndpoint, ImageEndpoint: k.ImageServiceEndpoint, RequestTimeout: k.RuntimeRequestTimeout.Duration,
+		Observe: a.metrics.Operation,
 	})
 	if err != nil {
 		return err
@@ -129,10 +135,17 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 	a.set = worker.New(worker.Config{
 		Doer: performer, Ledger: a.ledger, Judge: a.judge, Wanted: a.wanted.Get, Node: a.node,
 		Remembered: remembered, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
+		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended,
 	})
 	a.observer = observe.New(observe.Config{
-		Runtime: a.client, Receiver: a.set, Log: a.log, Notes: a.note,
+		Runtime: a.client, Receiver: counted{a.set, a.metrics}, Log: a.log, Notes: a.note,
+		Metrics: observe.Metrics{
+			Relisted: a.metrics.Relisted, RelistInterval: a.metrics.RelistInterval, LastSeen: a.metrics.LastSeen,
+			Inspected: a.metrics.Inspected, StreamUp: a.metrics.StreamUp, StreamFailed: a.metrics.StreamFailed, EventDelay: a.metrics.EventDelay,
+		},
 	})
+	a.buildRotator()
+	a.buildFaces()
 	return nil
 }
 
@@ -141,7 +154,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ledgers sync.WaitGroup
 	ledgers.Go(func() { runAll(base, a.log, []actor{{"ledger", a.ledger.Run}}) })
-	parts := append([]actor{{"observer", a.observer.Run}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}, {"cleaner", a.cleaner.Run}}, a.sources...)
+	parts := append([]actor{{"observer", a.observer.Run}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}, {"cleaner", a.cleaner.Run}, {"log rotation", a.rotator.Run}}, a.sources...)
 	runAll(ctx, a.log, append(parts, a.faces...))
 	stop()
 	ledgers.Wait()
@@ -203,6 +216,7 @@ func (a *Agent) node() (worker.Node, <-chan struct{}) {
 
 func (a *Agent) note(n note.Note) {
 	a.notes.Add(n)
+	a.metrics.Note(n)
 	say := a.log.Info
 	if n.Level == note.Warning {
 		say = a.log.Warn

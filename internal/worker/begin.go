@@ -100,7 +100,7 @@ func (s *Set) add(d *pod.Desired, node Node) *running {
 		observed.Inspected = now // the listing told of everything there is, and this pod was not in it
 	}
 	w := &worker{
-		doer: s.cfg.Doer, ledger: s.cfg.Ledger, notes: s.cfg.Notes, story: &story{}, check: s.cfg.Check, poke: s.wake, outcome: s.cfg.Outcome,
+		doer: s.cfg.Doer, ledger: s.cfg.Ledger, notes: s.cfg.Notes, story: &story{node: s.cfg.NodeStatus}, check: s.cfg.Check, poke: s.wake, outcome: s.cfg.Outcome,
 		log:   s.cfg.Log.With("pod", d.Pod.Namespace+"/"+d.Pod.Name, "uid", uid),
 		inbox: newInbox(d, observed, plan.Facts{}),
 		show:  func(e *Entry) { s.table.show(uid, e) },

@@ -6,8 +6,11 @@ import (
 	"strings"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
+
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/status"
 )
 
 // Entry is what the table shows of one pod: everything its worker knew when it last looked. It is never changed.
@@ -17,6 +20,8 @@ type Entry struct {
 	Memory   plan.Memory
 	Observed pod.Observed
 	Facts    plan.Facts
+	// Status is what the API would be told of the pod.
+	Status   v1.PodStatus
 	InFlight []InFlight
 	Waits    []Waiting
 	// Stages holds when each stage was entered, in order.
@@ -62,6 +67,9 @@ type story struct {
 	stages []StageAt
 	recent []Ended
 	waits  []Waiting
+	// node is what status tells of the node; said is the status that was said last.
+	node func() status.Node
+	said *v1.PodStatus
 }
 
 func (s *story) ended(o plan.Outcome) {
@@ -84,8 +92,13 @@ func (s *story) entry(in inputs, m plan.Memory, flying []InFlight, waits []plan.
 		s.stages = append(slices.Clone(s.stages), StageAt{Stage: name, At: now})
 	}
 	s.waits = since(s.waits, waits, now)
+	says := status.Of(status.Input{
+		Desired: in.desired, Memory: m, Observed: in.observed, Facts: in.facts, Node: s.node(), Previous: s.said, Now: now,
+	})
+	s.said = &says
 	return &Entry{
-		At: now, Desired: in.desired, Memory: m, Observed: in.observed, Facts: in.facts, InFlight: flying,
+		Status: says,
+		At:     now, Desired: in.desired, Memory: m, Observed: in.observed, Facts: in.facts, InFlight: flying,
 		Waits: s.waits, Stages: s.stages, Recent: s.recent[:len(s.recent):len(s.recent)],
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/bosun-project/bosun/internal/note"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/status"
 )
 
 // Wanted is what all sources together want.
@@ -48,6 +49,8 @@ type Config struct {
 	Remembered map[types.UID]plan.Record
 	CrashCap   time.Duration
 	Notes      note.Sink
+	// NodeStatus is what the status of each pod tells of the node; nil tells nothing.
+	NodeStatus func() status.Node
 	// Outcome, if set, is told of every effect that ended; metrics count with it.
 	Outcome func(*pod.Desired, plan.Outcome)
 	// Check, if set, sees every plan; tests hold invariants with it.
@@ -88,6 +91,9 @@ type stray struct {
 
 // New builds a Set. Nothing runs before Run.
 func New(cfg Config) *Set {
+	if cfg.NodeStatus == nil {
+		cfg.NodeStatus = func() status.Node { return status.Node{} }
+	}
 	return &Set{cfg: cfg, table: NewTable(), workers: map[types.UID]*running{}, strays: map[types.UID]stray{}, found: map[types.UID]Leftover{}, poke: make(chan struct{}, 1)}
 }
 

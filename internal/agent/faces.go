@@ -1,0 +1,116 @@
+package agent
+
+import (
+	"net"
+	"path/filepath"
+	"strconv"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bosun-project/bosun/internal/containerlog"
+	"github.com/bosun-project/bosun/internal/machine"
+	"github.com/bosun-project/bosun/internal/metrics"
+	"github.com/bosun-project/bosun/internal/names"
+	"github.com/bosun-project/bosun/internal/note"
+	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/serve"
+	"github.com/bosun-project/bosun/internal/source"
+	"github.com/bosun-project/bosun/internal/status"
+	"github.com/bosun-project/bosun/internal/worker"
+)
+
+// AdminSocket is the name of the admin server's socket below the state directory.
+const AdminSocket = "bosun.sock"
+
+// buildFaces makes the servers that the configuration asks for.
+func (a *Agent) buildFaces() {
+	k := &a.cfg.Kubelet
+	faces := serve.New(serve.Config{
+		Pods: a.set.Table(), Status: func(e *worker.Entry) v1.PodStatus { return e.Status },
+		PodLogsDir: k.PodLogsDir, Notes: func() []note.Note { return a.notes.All("") },
+		Problems: func() []source.Problem { return a.merge.Cell().Value().Problems },
+		Machine:  machine.Read, Pulls: a.puller.Progress, Streams: a.client, Numbers: a.metrics,
+		Debugging: k.EnableDebuggingHandlers == nil || *k.EnableDebuggingHandlers, Log: a.log,
+	})
+	admin := serve.NewAdmin(filepath.Join(a.cfg.RootDir, AdminSocket), faces, a.log)
+	a.faces = append(a.faces, actor{"admin server", admin.Run})
+	if k.HealthzPort != nil && *k.HealthzPort > 0 {
+		s := serve.NewHealth(address(k.HealthzBindAddress, *k.HealthzPort), a.log)
+		a.faces = append(a.faces, actor{"health server", s.Run})
+	}
+	if k.ReadOnlyPort > 0 {
+		s := serve.NewReadOnly(address(k.Address, k.ReadOnlyPort), faces, a.log)
+		a.faces = append(a.faces, actor{"read-only server", s.Run})
+	}
+}
+
+func address(host string, port int32) string {
+	return net.JoinHostPort(host, strconv.Itoa(int(port)))
+}
+
+// buildMetrics makes the numbers; their gauges read the table when somebody asks.
+func (a *Agent) buildMetrics() {
+	a.metrics = metrics.New(metrics.Config{
+		NodeName: a.host.Name,
+		Pods: func() []metrics.Pod {
+			entries, _ := a.set.Table().Pods()
+			pods := make([]metrics.Pod, 0, len(entries))
+			for _, e := range entries {
+				pods = append(pods, metrics.Pod{Desired: e.Desired, Stage: e.Memory.Stage, Observed: &e.Observed})
+			}
+			return pods
+		},
+		Find: func(uid types.UID) *pod.Desired {
+			if e := a.set.Table().Pod(uid); e != nil {
+				return e.Desired
+			}
+			return nil
+		},
+	})
+}
+
+// nodeStatus is what the status of each pod tells of the node.
+func (a *Agent) nodeStatus() status.Node {
+	h := a.observer.Health().Value()
+	n := status.Node{HostIPs: a.ips, RuntimeName: h.RuntimeName, RecursiveReadOnly: map[string]bool{}}
+	for _, handler := range h.Handlers {
+		n.RecursiveReadOnly[handler.Name] = handler.RecursiveReadOnlyMounts
+	}
+	return n
+}
+
+// buildRotator makes what keeps the logs of running containers short.
+func (a *Agent) buildRotator() {
+	k := &a.cfg.Kubelet
+	c := containerlog.RotatorConfig{Runtime: a.client, Targets: a.logTargets, Log: a.log}
+	if q, err := resource.ParseQuantity(k.ContainerLogMaxSize); err == nil {
+		c.MaxSize = q.Value()
+	}
+	if k.ContainerLogMaxFiles != nil {
+		c.MaxFiles = int(*k.ContainerLogMaxFiles)
+	}
+	if k.ContainerLogMaxWorkers != nil {
+		c.Workers = int(*k.ContainerLogMaxWorkers)
+	}
+	if k.ContainerLogMonitorInterval != nil {
+		c.Every = k.ContainerLogMonitorInterval.Duration
+	}
+	a.rotator = containerlog.NewRotator(c)
+}
+
+func (a *Agent) logTargets() ([]containerlog.Target, <-chan struct{}) {
+	entries, newer := a.set.Table().Pods()
+	var targets []containerlog.Target
+	for _, e := range entries {
+		p := e.Desired.Pod
+		dir := names.PodLogDir(a.cfg.Kubelet.PodLogsDir, p.Namespace, p.Name, p.UID)
+		for i := range e.Observed.Containers {
+			if c := &e.Observed.Containers[i]; c.State == pod.Running {
+				targets = append(targets, containerlog.Target{ID: c.ID, Dir: dir, Name: names.ContainerLog(c.Name, c.Attempt)})
+			}
+		}
+	}
+	return targets, newer
+}
