@@ -43,11 +43,12 @@ func TestLateAgent(t *testing.T) {
 				}
 				c.after(10 * time.Second)
 				h, _ := c.health("web", "c1")
-				if (h.Failed == "") != k.forgiven || (c.meter.forgiven == 1) != k.forgiven || (len(c.notes) == 0) != k.forgiven {
-					t.Errorf("%+v, %d forgiven, notes %v", h, c.meter.forgiven, c.notes)
+				r := c.read()
+				if (h.Failed == "") != k.forgiven || (r.forgiven == 1) != k.forgiven || (len(r.notes) == 0) != k.forgiven {
+					t.Errorf("%+v, %d forgiven, notes %v", h, r.forgiven, r.notes)
 				}
-				if k.forgiven && len(c.meter.asked) > 0 {
-					t.Errorf("meter %v: counted nevertheless", c.meter.asked)
+				if k.forgiven && len(r.asked) > 0 {
+					t.Errorf("meter %v: counted nevertheless", r.asked)
 				}
 			})
 		})
@@ -65,8 +66,8 @@ func TestManyMomentsOfLag(t *testing.T) {
 		})
 		c.open(nil, target("web", "c1", func(a *v1.Container) { a.LivenessProbe = tcp(10, 1) }))
 		c.after(15 * time.Second)
-		if h, _ := c.health("web", "c1"); h.Failed != "" || c.meter.forgiven != 1 {
-			t.Errorf("%+v, %d forgiven", h, c.meter.forgiven)
+		if h, _ := c.health("web", "c1"); h.Failed != "" || c.read().forgiven != 1 {
+			t.Errorf("%+v, %d forgiven", h, c.read().forgiven)
 		}
 	})
 }
@@ -82,8 +83,8 @@ func TestSickAllTheSame(t *testing.T) {
 		})
 		c.open(nil, target("web", "c1", func(a *v1.Container) { a.LivenessProbe = tcp(10, 1) }))
 		c.after(50 * time.Second)
-		if h, _ := c.health("web", "c1"); h.Failed == "" || c.meter.forgiven < 1 {
-			t.Errorf("%+v, %d forgiven", h, c.meter.forgiven)
+		if h, _ := c.health("web", "c1"); h.Failed == "" || c.read().forgiven < 1 {
+			t.Errorf("%+v, %d forgiven", h, c.read().forgiven)
 		}
 	})
 }
@@ -121,7 +122,7 @@ func TestCommandsAreFewAtATime(t *testing.T) {
 		inside, peak, slow := 0, 0, 0
 		c.says(func(ctx context.Context, q health.Question) (health.Answer, error) {
 			if q.Pod.Name < "web-10" { // five pods never answer in time
-				slow++
+				c.locked(func() { slow++ })
 				return slowly(ctx, q)
 			}
 			c.locked(func() { inside++; peak = max(peak, inside) })
@@ -143,6 +144,8 @@ func TestCommandsAreFewAtATime(t *testing.T) {
 				ready++
 			}
 		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		if peak != 4 || ready != 95 || slow != 5 {
 			t.Errorf("at most %d at a time, %d ready, %d slow", peak, ready, slow)
 		}
@@ -177,10 +180,11 @@ func TestCommandsOfOneContainer(t *testing.T) {
 			if q.Handler.Exec == nil {
 				return health.Answer{Result: health.Success}, nil
 			}
-			c.locked(func() { inside++ })
-			if inside != 1 {
-				t.Errorf("%d at a time", inside)
-			}
+			c.locked(func() {
+				if inside++; inside != 1 {
+					t.Errorf("%d at a time", inside)
+				}
+			})
 			time.Sleep(3 * time.Second)
 			c.locked(func() { inside-- })
 			return health.Answer{Result: health.Success}, nil

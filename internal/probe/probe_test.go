@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -65,6 +66,22 @@ func (m *meter) Forget(w Which) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.forgotten[fmt.Sprintf("%s/%s %v", w.Pod.Name, w.Container, w.Kind)]++
+}
+
+// reading is what the meter shows, and the notes, at one moment.
+type reading struct {
+	asked     map[string]int
+	forgiven  int
+	forgotten map[string]int
+	notes     []note.Note
+}
+
+func (c *clinic) read() reading {
+	c.meter.mu.Lock()
+	defer c.meter.mu.Unlock()
+	r := reading{maps.Clone(c.meter.asked), c.meter.forgiven, maps.Clone(c.meter.forgotten), nil}
+	c.locked(func() { r.notes = slices.Clone(c.notes) })
+	return r
 }
 
 // bubble runs a test in a bubble with a clinic whose agent began an hour ago; open starts its loop.
