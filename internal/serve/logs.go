@@ -160,15 +160,19 @@ func waitingToStart(container, name string, w *v1.ContainerStateWaiting) error {
 
 // newest is the newest instance that was started, or the one before it.
 func newest(e *worker.Entry, container, name string, previous bool) (*pod.Container, error) {
+	skip := previous
 	for i := range e.Observed.Containers {
 		c := &e.Observed.Containers[i]
 		if c.Name != container || c.State == pod.Created || c.State == pod.Gone {
 			continue
 		}
-		if !previous {
+		if !skip {
 			return c, nil
 		}
-		previous = false
+		skip = false
+	}
+	if !previous {
+		return nil, waitingToStart(container, name, nil)
 	}
 	return nil, refuse(http.StatusBadRequest, "previous terminated container %q in pod %q not found", container, name)
 }

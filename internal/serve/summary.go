@@ -71,6 +71,7 @@ var whyStopped = map[plan.Cause]string{
 	plan.Overdue:   "it ran longer than activeDeadlineSeconds allows",
 	plan.Orphaned:  "no source names it",
 	plan.Refused:   "it was not let in",
+	plan.Ordered:   "the node asks for it",
 }
 
 // sayEnding speaks of a pod that is on its way out.
@@ -78,11 +79,10 @@ func sayEnding(p *Pod, now time.Time) string {
 	if p.Stop == nil || len(p.InFlight)+len(p.Waits) == 0 {
 		return ""
 	}
-	why := whyStopped[p.Stop.Cause]
+	text := "is being stopped because " + whyStopped[p.Stop.Cause]
 	if p.Stop.Message != "" {
-		why = p.Stop.Message
+		text = "is being stopped (" + strings.TrimSuffix(p.Stop.Message, ".") + ")"
 	}
-	text := "is being stopped because " + why
 	if doing := working(p, now); doing != "" {
 		text += ": " + doing
 	} else {

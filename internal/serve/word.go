@@ -19,14 +19,20 @@ func statusWord(p *Pod, s v1.PodStatus) string {
 	if p.Source == string(pod.FromRuntime) {
 		return "Terminating"
 	}
+	ended := s.Phase == v1.PodSucceeded || s.Phase == v1.PodFailed
 	word := string(s.Phase)
-	if s.Reason != "" {
+	switch {
+	case s.Reason != "" && ended: // why the pod as a whole ended says more than what its containers did
+		return s.Reason
+	case s.Reason != "":
 		word = s.Reason
+	case word == "":
+		word = string(v1.PodPending)
 	}
 	if init, ok := initWord(p); ok {
 		return init
 	}
-	running, completed := false, word == reason.Completed
+	running, failed := false, false
 	for i := len(p.Parts) - 1; i >= 0; i-- { // of several bad ones the first is shown
 		part := &p.Parts[i]
 		if part.Kind != "container" && part.Kind != "sidecar" {
@@ -36,8 +42,11 @@ func statusWord(p *Pod, s v1.PodStatus) string {
 		case part.State == "waiting" && part.Reason != "":
 			word = part.Reason
 		case part.State == "terminated" && part.Kind == "container":
-			word = exitWord(part)
-			completed = completed || word == reason.Completed
+			if exit := exitWord(part); exit != reason.Completed {
+				word, failed = exit, true
+			} else if !failed {
+				word = exit
+			}
 		case part.State == "running" && part.Ready:
 			running = true
 		}
