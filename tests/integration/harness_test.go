@@ -27,6 +27,8 @@ import (
 const (
 	// nodeName is what the agents under test are called; a static pod's name ends in it (behaviour 9).
 	nodeName = "here"
+	// nodeIP is the address they say they have: a bed has none before its first pod.
+	nodeIP = "192.0.2.10"
 	// patience bounds what takes a moment on an idle machine and a while on a busy one.
 	patience = 60 * time.Second
 	// glance is the pause between two looks at something that has no event.
@@ -70,6 +72,7 @@ type node struct {
 
 	runtime runtimeapi.RuntimeServiceClient
 	images  runtimeapi.ImageServiceClient
+	history history
 
 	mu    sync.Mutex
 	cmd   *exec.Cmd
@@ -79,7 +82,7 @@ type node struct {
 var nodes atomic.Int32
 
 // newNode prepares an agent without starting it. name is its directory below the bed's.
-func newNode(bed *testbed.Bed, more ...string) (*node, error) {
+func newNode(ctx context.Context, bed *testbed.Bed, more ...string) (*node, error) {
 	conn, err := bed.Dial()
 	if err != nil {
 		return nil, err
@@ -103,6 +106,7 @@ func newNode(bed *testbed.Bed, more ...string) (*node, error) {
 			return nil, err
 		}
 	}
+	go n.history.follow(ctx, n.runtime)
 	config := fmt.Sprintf("apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\npodLogsDir: %s\n", n.podLogs)
 	return n, os.WriteFile(n.configFile(), []byte(config), 0o644)
 }
@@ -115,7 +119,7 @@ func ownNode(t *testing.T, options testbed.Options, more ...string) *node {
 	if options.Images == nil {
 		options.Images = []string{"testbox"}
 	}
-	n, err := newNode(testbed.Start(t, options), more...)
+	n, err := newNode(t.Context(), testbed.Start(t, options), more...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +136,7 @@ var sharedAgent = sync.OnceValues(func() (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := newNode(bed)
+	n, err := newNode(context.Background(), bed)
 	if err != nil {
 		return nil, err
 	}
@@ -173,6 +177,7 @@ func (n *node) begin() error {
 		"--healthz-port=" + strconv.Itoa(n.healthz),
 		"--read-only-port=" + strconv.Itoa(n.readOnly),
 		"--hostname-override=" + nodeName,
+		"--node-ip=" + nodeIP,
 	}, n.more...)...)
 	cmd.Env = append(os.Environ(), "HOME="+n.home)
 	cmd.Dir = n.home
@@ -493,6 +498,92 @@ func (b *box) untilSays(container string, words ...string) string {
 	return said
 }
 
+// settled tells what is wrong while a pod that has ended still has something that is not at rest: a ready sandbox, a
+// container that runs.
+func (b *box) settled() error {
+	containers, err := b.containers()
+	if err != nil {
+		return err
+	}
+	for _, c := range containers {
+		if c.State != runtimeapi.ContainerState_CONTAINER_EXITED {
+			return fmt.Errorf("container %s of pod %s is %v", c.Metadata.Name, b.name, c.State)
+		}
+	}
+	sandboxes, err := b.sandboxes()
+	if err != nil {
+		return err
+	}
+	for _, s := range sandboxes {
+		if s.State == runtimeapi.PodSandboxState_SANDBOX_READY {
+			return fmt.Errorf("a sandbox of pod %s is ready", b.name)
+		}
+	}
+	if len(sandboxes) == 0 {
+		return fmt.Errorf("pod %s has no sandbox", b.name)
+	}
+	return nil
+}
+
+// lastSeen waits until a container has ended and returns what the runtime's events told of it, also when it is removed
+// since.
+func (b *box) lastSeen(container string) *runtimeapi.ContainerStatus {
+	b.t.Helper()
+	var last *runtimeapi.ContainerStatus
+	eventually(b.t, func() error {
+		for _, e := range b.history.of(b.full()) {
+			for _, c := range e.ContainersStatuses {
+				if c.Metadata.Name == container && c.State == runtimeapi.ContainerState_CONTAINER_EXITED {
+					last = c
+				}
+			}
+		}
+		if last == nil {
+			return fmt.Errorf("no event told of the end of container %s of pod %s", container, b.name)
+		}
+		return nil
+	})
+	return last
+}
+
+// A history is what the runtime's event stream has told since the node was made.
+type history struct {
+	mu     sync.Mutex
+	events []*runtimeapi.ContainerEventResponse
+}
+
+// follow reads the stream until the context ends, and again when it broke.
+func (h *history) follow(ctx context.Context, client runtimeapi.RuntimeServiceClient) {
+	for ctx.Err() == nil {
+		stream, err := client.GetContainerEvents(ctx, &runtimeapi.GetEventsRequest{})
+		for err == nil {
+			var e *runtimeapi.ContainerEventResponse
+			if e, err = stream.Recv(); err == nil {
+				h.mu.Lock()
+				h.events = append(h.events, e)
+				h.mu.Unlock()
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(glance):
+		}
+	}
+}
+
+// of are the events of one pod, by its name on the node.
+func (h *history) of(full string) []*runtimeapi.ContainerEventResponse {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []*runtimeapi.ContainerEventResponse
+	for _, e := range h.events {
+		if e.GetPodSandboxStatus().GetMetadata().GetName() == full {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
 // awaitGone waits until nothing of the pod is left: containers, sandboxes, mounts, cgroups, directories, logs, links.
 func (b *box) awaitGone() {
 	b.t.Helper()
@@ -587,6 +678,17 @@ func (n *node) untilLogged(t *testing.T, words ...string) string {
 	return found
 }
 
+// loggedAt is when the agent logged a line with all these words.
+func (n *node) loggedAt(t *testing.T, words ...string) time.Time {
+	t.Helper()
+	text, _, _ := strings.Cut(strings.TrimPrefix(n.untilLogged(t, words...), "time="), " ")
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
 func hasAll(text string, words []string) bool {
 	for _, w := range words {
 		if !strings.Contains(text, w) {
@@ -636,4 +738,43 @@ func contains(t *testing.T, what, text string, lines ...string) {
 			t.Errorf("%s has no line %q:\n%s", what, l, text)
 		}
 	}
+}
+
+// holds is the text of a file.
+func holds(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// untilHolds waits until a file has exactly this text.
+func untilHolds(t *testing.T, path, want string) {
+	t.Helper()
+	untilMatches(t, path, func(got string) bool { return got == want })
+}
+
+func untilMatches(t *testing.T, path string, good func(string) bool) {
+	t.Helper()
+	eventually(t, func() error {
+		if data, err := os.ReadFile(path); err != nil || !good(string(data)) {
+			return fmt.Errorf("%s holds %q (%v)", path, data, err)
+		}
+		return nil
+	})
+}
+
+func touch(t *testing.T, path string) {
+	t.Helper()
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// before tells whether one text comes before another.
+func before(text, one, other string) bool {
+	i, j := strings.Index(text, one), strings.Index(text, other)
+	return i >= 0 && j >= 0 && i < j
 }
