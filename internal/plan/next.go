@@ -49,6 +49,8 @@ type Verdict struct {
 	Admit  bool
 	// Reason and Message say why a pod is refused, or what it has to wait for while it is not judged.
 	Reason, Message string
+	// Victims are the pods that have to give way before a critical pod can be judged once more (behaviour 43).
+	Victims []types.UID
 }
 
 // Order is a stop for the node's sake: eviction, preemption, shutdown.
