@@ -22,11 +22,11 @@ const (
 
 // backoff tells whether an ended container has to wait before it starts again, and until when. The pause is worked
 // out once for each ended instance: the first restart is immediate, then 10 s, doubling up to the cap; a container
-// that ran long enough starts afresh (behaviours 137-139).
+// that ran long enough, or has another definition now, starts afresh (behaviours 137-139).
 func (d *draft) backoff(c *v1.Container, last *pod.Container) (time.Time, bool) {
 	b := d.mem.Kept.Containers[c.Name].Backoff
-	if b.For != last.ID {
-		b = nextBackoff(b, definition(c), last, d.in.Now, d.crashCap())
+	if of := definition(c); b.For != last.ID || b.Of != of {
+		b = nextBackoff(b, of, last, d.in.Now, d.crashCap())
 		d.remember(c.Name, func(m *ContainerMemory) { m.Backoff = b })
 	}
 	return b.Until, d.in.Now.Before(b.Until)

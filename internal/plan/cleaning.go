@@ -58,6 +58,9 @@ func (d *draft) tornDown() bool {
 // rest keeps one ended instance of each container and waits for the pod to be dropped.
 func (d *draft) rest() {
 	d.wait(Wait{For: "removal", Detail: "the pod has ended; its records and logs stay until its source drops it"})
+	if !d.fresh() {
+		return
+	}
 	kept := map[string]bool{}
 	for i := range d.obs.Containers {
 		c := &d.obs.Containers[i]

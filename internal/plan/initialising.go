@@ -41,7 +41,7 @@ func (d *draft) initContainers(current *pod.Sandbox) bool {
 		c := &containers[i]
 		if pod.IsSidecar(c) {
 			at := d.drive(c, current, done || i < begun)
-			done = done && at == settled
+			done = done && (at == settled || i+1 < begun) // it had started when a later one began
 			continue
 		}
 		last := d.obs.LatestIn(current.ID, c.Name)

@@ -2,12 +2,18 @@ package plan
 
 import (
 	"time"
+
+	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/reason"
 )
 
 // Learn adds the outcome of an effect to memory. What the outcome tells of the runtime goes into Observed, not here.
 func Learn(m Memory, o Outcome) Memory {
 	m = m.Clone()
 	subject := o.Effect.Subject()
+	if o.Effect.Kind == RunSandbox && o.Failed == nil && withoutAddress(o.Report) {
+		o.Failed = &Fault{Reason: reason.FailedCreatePodSandBox, Message: "the network has given the sandbox no address"}
+	}
 	if o.Effect.InRuntime() && o.Failed != nil {
 		m.Session.Stale = o.Ended // whether it happened is not known: look
 	}
@@ -27,6 +33,19 @@ func Learn(m Memory, o Outcome) Memory {
 		m.Kept.Failures[subject] = nextFailure(m.Kept.Failures[subject], o)
 	}
 	return m
+}
+
+// withoutAddress tells whether a new sandbox is of no use because the network gave it no address (behaviour 47).
+func withoutAddress(r *pod.Report) bool {
+	if r == nil {
+		return false
+	}
+	for i := range r.Sandboxes {
+		if s := &r.Sandboxes[i]; s.Ready && !s.HostNetwork && len(s.IPs) == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func learnSuccess(m *Memory, o Outcome) {

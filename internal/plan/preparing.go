@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"time"
+
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/bosun-project/bosun/internal/pod"
@@ -85,7 +87,34 @@ func (d *draft) newSandbox() {
 	for i := range d.obs.Sandboxes {
 		attempt = max(attempt, d.obs.Sandboxes[i].Attempt+1)
 	}
+	if attempt > 1 && d.shortLived(&d.obs.Sandboxes[0]) {
+		return
+	}
 	d.wantOfRuntime(Effect{Kind: RunSandbox, Attempt: attempt})
+}
+
+// sandboxLife is how long a sandbox has to have lived for the next one to be made at once.
+const sandboxLife = 10 * time.Second
+
+// shortLived makes a pod wait whose sandboxes are lost again and again as soon as they are made. The first loss is
+// made good at once.
+func (d *draft) shortLived(last *pod.Sandbox) bool {
+	until := last.CreatedAt.Add(sandboxLife)
+	if left := until.Sub(d.in.Now); left <= 0 || left > sandboxLife { // long ago, or made before the clock was set back
+		return false
+	}
+	d.wait(Wait{For: "next sandbox", Detail: "the last sandbox was lost as soon as it was made", Until: until})
+	return true
+}
+
+// liveIn tells whether a container of a sandbox may have a process.
+func (d *draft) liveIn(sandboxID string) bool {
+	for i := range d.obs.Containers {
+		if c := &d.obs.Containers[i]; c.SandboxID == sandboxID && c.Live() {
+			return true
+		}
+	}
+	return false
 }
 
 // endOldSandboxes ends containers and sandboxes that must not be there beside a new sandbox; it tells whether there are any.

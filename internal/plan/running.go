@@ -66,7 +66,7 @@ func (d *draft) prune(current *pod.Sandbox) {
 	for i := range d.obs.Sandboxes {
 		s := &d.obs.Sandboxes[i]
 		switch {
-		case s.Gone || s.ID == current.ID:
+		case s.Gone || s.ID == current.ID || d.liveIn(s.ID): // its containers end first, with their grace
 		case s.Ready:
 			d.wantOfRuntime(Effect{Kind: StopSandbox, ID: s.ID, Attempt: s.Attempt})
 		case !inUse[s.ID]:
