@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -52,26 +53,39 @@ func want(t *testing.T, got health.Answer, result health.Result, output string) 
 	}
 }
 
-// listen serves raw connections.
+// listen serves raw connections, and holds that none is left open: serve returns when the other side hangs up.
 func listen(t *testing.T, serve func(*net.TCPConn)) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
+	var open sync.WaitGroup
+	open.Go(func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			go func() {
+			open.Go(func() {
 				defer c.Close()
 				serve(c.(*net.TCPConn))
-			}()
+			})
 		}
-	}()
+	})
+	t.Cleanup(func() {
+		l.Close()
+		closed := make(chan struct{})
+		go func() {
+			open.Wait()
+			close(closed)
+		}()
+		select {
+		case <-closed:
+		case <-time.After(10 * time.Second):
+			t.Error("a connection was left open")
+		}
+	})
 	return l.Addr().(*net.TCPAddr).Port
 }
 

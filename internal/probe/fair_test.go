@@ -205,3 +205,21 @@ func TestCommandsOfOneContainer(t *testing.T) {
 		}
 	})
 }
+
+// TestQueuedForAnOldInstance holds that a probe that waited for its turn when its container was restarted waits for the
+// new instance's time.
+func TestQueuedForAnOldInstance(t *testing.T) {
+	bubble(t, func(c *clinic) {
+		c.says(slowly)
+		busy := target("busy", "b1", func(a *v1.Container) { a.ReadinessProbe = exec(10, 3) })
+		web := target("web", "c1", func(a *v1.Container) { a.ReadinessProbe = exec(10, 3) })
+		web.Desired.Pod.Spec.Containers[0].ReadinessProbe.InitialDelaySeconds = 5
+		web.Containers[0].StartedAt = time.Now().Add(-time.Minute)
+		c.open(func(cfg *Config) { cfg.Execs = 1 }, busy)
+		c.tell(busy, web)
+		web = again(web, "c2", pod.Running)
+		c.tell(busy, web)
+		c.after(8 * time.Second)
+		c.expectSeen("0s b1 Readiness", "5s c2 Readiness")
+	})
+}

@@ -14,7 +14,7 @@ const (
 // lag measures by how much the agent itself was late, summed up since it began.
 type lag struct {
 	now, wall func() time.Time
-	// expected is when the loop has to be awake at the latest; zero if nothing wakes it.
+	// expected is when the loop has to be awake at the latest, said anew after each look; zero if nothing wakes it.
 	expected time.Time
 	lastNow  time.Time
 	lastWall time.Time
@@ -34,6 +34,5 @@ func (l *lag) look() time.Time {
 		}
 	}
 	l.lastNow, l.lastWall = now, wall
-	l.expected = time.Time{}
 	return now
 }
