@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
+
 	"github.com/bosun-project/bosun/internal/note"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
@@ -45,8 +47,11 @@ func stopped(d *pod.Desired, s *plan.Stop, now time.Time) []note.Note {
 	return nil
 }
 
-// lost tells whether the pod had a sandbox and needs a new one.
+// lost tells whether the pod had a sandbox and gets a new one.
 func lost(d *pod.Desired, o pod.Observed) bool {
+	if d.Pod.Spec.RestartPolicy == v1.RestartPolicyNever && len(o.Containers) > 0 { // it ends (behaviour 48)
+		return false
+	}
 	had := slices.ContainsFunc(o.Sandboxes, func(s pod.Sandbox) bool { return !s.Gone })
 	return had && plan.Sandbox(d, o) == nil
 }

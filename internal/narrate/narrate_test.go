@@ -189,6 +189,7 @@ func TestChanged(t *testing.T) {
 		waits         []string
 		o             pod.Observed
 		afterWaits    []plan.Wait
+		never         bool
 		want          []string
 	}{
 		"30 refused": {after: stop(plan.Refused, "OutOfcpu", "Pod was rejected: Node didn't have enough resource: cpu, requested: 3000, used: 0, capacity: 2000"),
@@ -208,11 +209,17 @@ func TestChanged(t *testing.T) {
 		"346 found lost after a reboot":  {before: at(plan.Waiting), after: at(plan.Preparing), o: dead, want: []string{"Normal SandboxChanged | Pod sandbox changed, it will be killed and re-created."}},
 		"47 once":                        {before: at(plan.Preparing), after: at(plan.Preparing), o: dead},
 		"47 the first sandbox is no new": {before: at(plan.Waiting), after: at(plan.Preparing)},
+		"48 a pod that never restarts gets no other": {before: at(plan.Running), after: at(plan.Preparing), never: true,
+			o: pod.Observed{Sandboxes: dead.Sandboxes, Containers: []pod.Container{{ID: "c1", Name: "app", State: pod.Running}}}},
 		"47 a good one is kept": {before: at(plan.Waiting), after: at(plan.Preparing),
 			o: pod.Observed{Sandboxes: []pod.Sandbox{{ID: "s1", Ready: true, IPs: []string{"10.0.0.1"}}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			expect(t, narrate.Changed(desired(), c.before, c.waits, c.o, plan.Plan{Memory: c.after, Waits: c.afterWaits}, start), c.want...)
+			d := desired()
+			if c.never {
+				d.Pod.Spec.RestartPolicy = v1.RestartPolicyNever
+			}
+			expect(t, narrate.Changed(d, c.before, c.waits, c.o, plan.Plan{Memory: c.after, Waits: c.afterWaits}, start), c.want...)
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -17,7 +18,7 @@ import (
 	"github.com/bosun-project/bosun/internal/status"
 )
 
-var histories = flag.Uint64("histories", 150, "how many random histories to run")
+var histories = flag.Uint64("histories", 100, "how many random histories to run")
 
 // TestHistories holds what is true of any pod's statuses, whatever happens to it and in whatever order it is heard of.
 func TestHistories(t *testing.T) {
@@ -151,12 +152,15 @@ func (h *history) seenContainers() []pod.Container {
 
 // say works out the next status and holds it against the one before.
 func (h *history) say() {
-	asked := text(h.t, h.in)
+	asked := ""
+	if h.rand.IntN(8) == 0 {
+		asked = text(h.t, h.in)
+	}
 	s := status.Of(h.in)
-	if again := status.Of(h.in); text(h.t, s) != text(h.t, again) {
+	if again := status.Of(h.in); !reflect.DeepEqual(s, again) {
 		h.fail("the same input gave two statuses:\n%s\n%s", text(h.t, s), text(h.t, again))
 	}
-	if text(h.t, h.in) != asked {
+	if asked != "" && text(h.t, h.in) != asked {
 		h.fail("the input was changed:\n%s\n%s", asked, text(h.t, h.in))
 	}
 	live := slices.ContainsFunc(h.in.Observed.Containers, func(c pod.Container) bool { return c.Live() })
@@ -177,7 +181,7 @@ func (h *history) say() {
 	h.holdStates(&s)
 	in := h.in
 	in.Previous = &s
-	if again := status.Of(in); text(h.t, again) != text(h.t, s) {
+	if again := status.Of(in); !reflect.DeepEqual(again, s) {
 		h.fail("saying it again changed it:\n%s\n%s", text(h.t, s), text(h.t, again))
 	}
 	h.in.Previous = &s

@@ -47,6 +47,9 @@ func (v *view) failure(c *v1.Container) *v1.ContainerStateWaiting {
 	var kind plan.Kind
 	for _, k := range []plan.Kind{plan.EnsureImage, plan.CreateContainer, plan.StartContainer} {
 		f := v.in.Memory.Kept.Failures[plan.Effect{Kind: k, Container: c.Name}.Subject()]
+		if f.Of != "" && f.Of != c.Image { // of an image the pod no longer names
+			continue
+		}
 		if f.Count > 0 && (latest.Count == 0 || f.At.After(latest.At)) {
 			latest, kind = f, k
 		}
