@@ -53,10 +53,10 @@ func TestStoppedAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(out)
-	for range 3 {
+	for range 2 {
 		await(ctx, t, arrived)
 		signal(t, command, syscall.SIGSTOP)
-		await(ctx, t, time.After(1300*time.Millisecond)) // the time limit is a second
+		await(ctx, t, time.After(2300*time.Millisecond)) // the time limit is two seconds
 		release <- struct{}{}
 		signal(t, command, syscall.SIGCONT)
 		if !lines.Scan() {
@@ -88,7 +88,7 @@ func signal(t *testing.T, c *osexec.Cmd, s syscall.Signal) {
 
 // agent is the process that is stopped. It prints what its meter is told.
 func agent(t *testing.T, url string) {
-	live := &v1.Probe{PeriodSeconds: 1, FailureThreshold: 1, ProbeHandler: v1.ProbeHandler{HTTPGet: &v1.HTTPGetAction{Port: intstr.FromInt(80)}}}
+	live := &v1.Probe{PeriodSeconds: 1, TimeoutSeconds: 2, FailureThreshold: 1, ProbeHandler: v1.ProbeHandler{HTTPGet: &v1.HTTPGetAction{Port: intstr.FromInt(80)}}}
 	var targets latest.Cell[[]Target]
 	targets.Set([]Target{target("web", "c1", func(a *v1.Container) { a.LivenessProbe = live })})
 	loop := New(Config{Targets: targets.Get, Asker: getter(url), Meter: printer{}})
