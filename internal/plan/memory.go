@@ -215,6 +215,9 @@ func (k *Kept) rebase(now time.Time) {
 			*t = now.Add(most)
 		}
 	}
+	if !k.Admitted.IsZero() {
+		nearer(&k.Admitted, 0)
+	}
 	if k.Stop != nil {
 		nearer(&k.Stop.Deadline, k.Stop.Grace)
 	}

@@ -295,7 +295,7 @@ func (p *play) startContainer(e Effect) *pod.Report {
 	}
 	for i := range p.containers {
 		c := &p.containers[i]
-		if c.Name == e.Container && c.Live() {
+		if c.Name == e.Container && c.ID != e.ID && c.Live() {
 			p.t.Errorf("two live copies of %s", e.Container)
 		}
 		if c.ID == e.ID {
