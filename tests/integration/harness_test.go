@@ -67,6 +67,7 @@ type node struct {
 	log       string // what it says
 	home      string // $HOME and working directory
 
+	endpoint          string // the socket of CRI; the bed's unless a test puts something between
 	healthz, readOnly int
 	more              []string // more arguments
 
@@ -96,10 +97,12 @@ func newNode(ctx context.Context, bed *testbed.Bed, more ...string) (*node, erro
 		cgroups:   bed.CgroupParent,
 		log:       filepath.Join(bed.Dir, "bosun.log"),
 		home:      filepath.Join(bed.Dir, "home"),
-		healthz:   port, readOnly: port + 1,
-		more:    more,
-		runtime: runtimeapi.NewRuntimeServiceClient(conn),
-		images:  runtimeapi.NewImageServiceClient(conn),
+		endpoint:  bed.Socket,
+		healthz:   port,
+		readOnly:  port + 1,
+		more:      more,
+		runtime:   runtimeapi.NewRuntimeServiceClient(conn),
+		images:    runtimeapi.NewImageServiceClient(conn),
 	}
 	for _, dir := range []string{n.manifests, n.home} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -116,6 +119,14 @@ func (n *node) configFile() string { return filepath.Join(n.bed.Dir, "kubelet.ya
 // ownNode starts an agent on a bed that ends with the test: for tests that hurt the runtime or the agent.
 func ownNode(t *testing.T, options testbed.Options, more ...string) *node {
 	t.Helper()
+	n := quietNode(t, options, more...)
+	n.start(t)
+	return n
+}
+
+// quietNode is ownNode before the agent starts.
+func quietNode(t *testing.T, options testbed.Options, more ...string) *node {
+	t.Helper()
 	if options.Images == nil {
 		options.Images = []string{"testbox"}
 	}
@@ -127,7 +138,6 @@ func ownNode(t *testing.T, options testbed.Options, more ...string) *node {
 		n.kill(t)
 		n.tellOnFailure(t, "")
 	})
-	n.start(t)
 	return n
 }
 
@@ -170,7 +180,7 @@ func (n *node) begin() error {
 		"--config=" + n.configFile(),
 		"--root-dir=" + n.root,
 		"--pod-manifest-path=" + n.manifests,
-		"--container-runtime-endpoint=unix://" + n.bed.Socket,
+		"--container-runtime-endpoint=unix://" + n.endpoint,
 		"--cgroup-root=" + n.cgroups,
 		"--fail-swap-on=false",
 		"--fail-cgroupv1=false",
