@@ -3,6 +3,7 @@ package cli
 import (
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -74,7 +75,7 @@ func columns(out io.Writer, rows [][]cell) error {
 				shown = c.paint(shown)
 			}
 			text.WriteString(shown)
-			if i < len(row)-1 {
+			if slices.ContainsFunc(row[i+1:], func(c cell) bool { return c.text != "" }) { // no blanks at the end of a line
 				text.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.text)+2))
 			}
 		}

@@ -219,11 +219,11 @@ func pulling(p serve.Pulls) string {
 	const width = 20
 	full := int(min(p.Done, p.Total) * width / p.Total)
 	bar := strings.Repeat("█", full) + strings.Repeat("░", width-full)
-	return fmt.Sprintf("pulling %s %s %s of %s", what, bar, bytes(p.Done), bytes(p.Total))
+	return fmt.Sprintf("pulling %s %s %s of %s", what, bar, amount(p.Done), amount(p.Total))
 }
 
-// bytes is a number of bytes as people say it.
-func bytes(n int64) string {
+// amount is a number of bytes as people say it.
+func amount(n int64) string {
 	const unit = 1000
 	switch {
 	case n < unit:
