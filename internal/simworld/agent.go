@@ -24,6 +24,7 @@ type Agent struct {
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
 	dead   bool // under world.mu: what a dead agent still does has no effect
+	died   chan struct{}
 	sink   func(note.Note)
 
 	wanted *latest.Cell[worker.Wanted]
@@ -41,7 +42,7 @@ type Options struct {
 // Start begins a life of the agent. wanted is shared by all lives: it is what the sources say.
 func (w *World) Start(wanted *latest.Cell[worker.Wanted], o Options) *Agent {
 	ctx, cancel := context.WithCancel(context.Background())
-	a := &Agent{world: w, cancel: cancel, wanted: wanted, sink: o.Notes}
+	a := &Agent{world: w, cancel: cancel, wanted: wanted, sink: o.Notes, died: make(chan struct{})}
 	if a.sink == nil {
 		a.sink = func(note.Note) {}
 	}
@@ -75,19 +76,29 @@ func (a *Agent) Table() *worker.Table { return a.set.Table() }
 // afterwards reaches the world. It returns when all its goroutines have ended.
 func (a *Agent) Crash() {
 	a.world.mu.Lock()
-	if !a.dead {
-		a.dead = true
-		a.world.note("agent crashes")
-	}
-	if a.world.agent == a {
-		a.world.agent = nil
-	}
+	a.die("agent crashes")
 	a.world.mu.Unlock()
-	a.cancel()
 	a.ended.Wait()
 }
 
-// Dead tells whether the agent has crashed by itself (World.CrashAfter).
+// die ends the agent at this instant. The caller holds world.mu.
+func (a *Agent) die(why string) {
+	if a.dead {
+		return
+	}
+	a.dead = true
+	close(a.died)
+	a.world.note("%s", why)
+	if a.world.agent == a {
+		a.world.agent = nil
+	}
+	a.cancel()
+}
+
+// Died is closed when the agent has crashed.
+func (a *Agent) Died() <-chan struct{} { return a.died }
+
+// Dead tells whether the agent has crashed.
 func (a *Agent) Dead() bool {
 	a.world.mu.Lock()
 	defer a.world.mu.Unlock()

@@ -3,11 +3,13 @@ package simworld
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/bosun-project/bosun/internal/names"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/translate"
 )
 
 // roundTrip is what a record looks like after it was written and read.
@@ -31,12 +33,18 @@ func (a *Agent) Do(ctx context.Context, d *pod.Desired, e plan.Effect, _ plan.Se
 	mine := w.effects
 	w.names[d.UID()] = d.Pod.Name
 	delay := w.delay()
-	if !a.dead {
+	begun := !a.dead
+	if begun {
 		w.note("%s begins %s", d.UID(), e.Key())
 		w.checkBegin(d, e)
 	}
+	if w.crashBefore > 0 && mine >= w.crashBefore {
+		w.crashBefore = 0
+		a.die("agent crashes before " + e.Key())
+	}
 	w.mu.Unlock()
 	if !sleep(ctx, delay) && w.flip() {
+		a.landLate(d, e, delay, begun)
 		return failed("cancelled", plan.Again)
 	}
 	w.mu.Lock()
@@ -46,6 +54,7 @@ func (a *Agent) Do(ctx context.Context, d *pod.Desired, e plan.Effect, _ plan.Se
 	w.mu.Unlock()
 	switch {
 	case dead:
+		a.landLate(d, e, delay, begun)
 		return failed("dead", plan.Again)
 	case down:
 		return failed("runtime is away", plan.Soon)
@@ -60,6 +69,25 @@ func (a *Agent) Do(ctx context.Context, d *pod.Desired, e plan.Effect, _ plan.Se
 	return o
 }
 
+// landLate lets a call to the runtime that a crashed agent had begun take effect after a while, as a runtime may that
+// does not notice that its caller is gone.
+func (a *Agent) landLate(d *pod.Desired, e plan.Effect, after time.Duration, begun bool) {
+	w := a.world
+	w.mu.Lock()
+	late := begun && a.dead && w.faults.LandLate && e.InRuntime() && e.Kind != plan.StopContainer
+	w.mu.Unlock()
+	if !late {
+		return
+	}
+	time.AfterFunc(after, func() {
+		w.mu.Lock()
+		w.note("%s %s lands late", d.UID(), e.Key())
+		w.do(d, e)
+		w.mu.Unlock()
+		w.event(d.UID())
+	})
+}
+
 func (w *World) flip() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -71,10 +99,7 @@ func (w *World) crashIfDue(a *Agent, mine int) {
 	defer w.mu.Unlock()
 	if w.crashAt > 0 && mine >= w.crashAt && !a.dead {
 		w.crashAt = 0
-		a.dead = true
-		w.agent = nil
-		w.note("agent crashes after effect %d", mine)
-		a.cancel()
+		a.die(fmt.Sprint("agent crashes after effect ", mine))
 	}
 }
 
@@ -125,7 +150,10 @@ func (a *Agent) carryOut(ctx context.Context, d *pod.Desired, e plan.Effect) pla
 	uid := d.UID()
 	switch e.Kind {
 	case plan.PreStop, plan.PostStart:
-		sleep(ctx, 500*time.Millisecond)
+		if !sleep(ctx, 500*time.Millisecond) {
+			return failed("cut short", plan.Again)
+		}
+		w.hooked(e)
 		return plan.Outcome{}
 	case plan.StopContainer:
 		a.stopContainer(ctx, e)
@@ -268,8 +296,13 @@ func (w *World) createContainer(d *pod.Desired, e plan.Effect) plan.Outcome {
 			return failed("name is reserved", plan.Again)
 		}
 	}
+	annotations, err := translate.ContainerAnnotations(d.Pod, spec, e.Attempt)
+	if err != nil {
+		return failed(err.Error(), plan.Again)
+	}
 	c := &container{
-		id: w.id("c"), sandbox: e.SandboxID, name: e.Container, uid: d.UID(), attempt: e.Attempt, state: pod.Created,
+		annotations: annotations,
+		id:          w.id("c"), sandbox: e.SandboxID, name: e.Container, uid: d.UID(), attempt: e.Attempt, state: pod.Created,
 		hash: names.HashContainer(spec), image: spec.Image, created: time.Now(),
 	}
 	w.containers[c.id] = c

@@ -37,6 +37,10 @@ type World struct {
 	deadlines  map[string]time.Time
 	effects    int
 	crashAt    int
+	// crashBefore is the effect at whose beginning the agent crashes; zero for none.
+	crashBefore int
+	// postStarts counts the postStart hooks that came to their end, by container.
+	postStarts map[string]int
 }
 
 // Faults say how badly the world behaves.
@@ -47,6 +51,8 @@ type Faults struct {
 	LoseEvents, Replay float64
 	// SlowMost is the longest a call takes.
 	SlowMost time.Duration
+	// LandLate lets calls to the runtime take effect that a crashed agent had begun, after it is gone.
+	LandLate bool
 	// RuntimeDown makes every call to the runtime fail; LedgerFull makes the ledger refuse.
 	RuntimeDown, LedgerFull bool
 }
@@ -77,6 +83,7 @@ type container struct {
 	attempt           uint32
 	state             pod.ContainerState
 	hash, image       string
+	annotations       map[string]string
 	created           time.Time
 	started, ended    time.Time
 	code              int32
@@ -91,7 +98,7 @@ func New(seed uint64) *World {
 		rand:      rand.New(rand.NewPCG(seed, 0xb05)),
 		sandboxes: map[string]*sandbox{}, containers: map[string]*container{}, volumes: map[types.UID]map[string]bool{},
 		cgroups: map[types.UID]bool{}, dirs: map[types.UID]bool{}, ledger: map[types.UID]plan.Record{},
-		names: map[types.UID]string{}, scripts: map[string]Script{}, preStops: map[string]int{}, deadlines: map[string]time.Time{},
+		names: map[types.UID]string{}, scripts: map[string]Script{}, preStops: map[string]int{}, deadlines: map[string]time.Time{}, postStarts: map[string]int{},
 		faults: Faults{SlowMost: 20 * time.Millisecond},
 	}
 }
@@ -115,6 +122,28 @@ func (w *World) CrashAfter(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.crashAt = w.effects + n
+}
+
+// CrashBefore makes the agent crash when the n-th effect from now begins: it was remembered, and never done.
+func (w *World) CrashBefore(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.crashBefore = w.effects + n
+}
+
+func (w *World) hooked(e plan.Effect) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if e.Kind == plan.PostStart {
+		w.postStarts[e.ID]++
+	}
+}
+
+// PostStarts is how often the postStart hook of a container came to its end.
+func (w *World) PostStarts(id string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.postStarts[id]
 }
 
 // Effects is how many effects have begun so far.
@@ -187,7 +216,7 @@ func (s *sandbox) view() pod.Sandbox {
 func (c *container) view() pod.Container {
 	return pod.Container{
 		ID: c.id, SandboxID: c.sandbox, Name: c.name, Attempt: c.attempt, State: c.state, Seen: time.Now(), Hash: c.hash, Image: c.image,
-		CreatedAt: c.created, StartedAt: c.started, FinishedAt: c.ended, ExitCode: c.code, Reason: c.reason,
+		Annotations: c.annotations, CreatedAt: c.created, StartedAt: c.started, FinishedAt: c.ended, ExitCode: c.code, Reason: c.reason,
 	}
 }
 
