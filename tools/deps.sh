@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that building and running need, when some are missing. Needs root only then.
+# Installs the Debian packages that building and running need, or those named, when some are missing. Needs root only then.
 set -euo pipefail
 packages=(gcc libc6-dev libseccomp-dev pkg-config iptables iproute2 ca-certificates)
+[ $# = 0 ] || packages=("$@")
 
 missing=()
 for package in "${packages[@]}"; do

@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/bosun-project/bosun/internal/cli"
 )
 
 // release is the version of Bosun; the build sets it.
@@ -20,7 +22,7 @@ func main() {
 		if !errors.Is(err, errSaid) {
 			fmt.Fprintln(os.Stderr, "bosun: "+err.Error())
 		}
-		os.Exit(1)
+		os.Exit(cli.ExitCode(err))
 	}
 }
 
@@ -37,7 +39,8 @@ func run(args []string) error {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(runCommand(), configCommand(), versionCommand())
+	root.AddCommand(runCommand(), upCommand(), checkCommand(), configCommand(), versionCommand())
+	root.AddCommand(cli.Commands()...)
 	// A kubelet's command line has no sub-command: bosun stands in for it as it is.
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") && args[0] != "-h" && args[0] != "--help" {
 		args = append([]string{"run"}, args...)

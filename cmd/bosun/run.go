@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/bosun-project/bosun/internal/agent"
 	"github.com/bosun-project/bosun/internal/config"
+	"github.com/bosun-project/bosun/internal/process"
 )
 
 // runCommand is the agent itself, with a kubelet's flags.
@@ -23,13 +25,60 @@ func runCommand() *cobra.Command {
 			}
 			log := logger(cfg, c.ErrOrStderr())
 			say(cfg, log)
-			a, err := agent.New(c.Context(), agent.Options{Config: cfg, Log: log})
-			if err != nil {
-				return err
-			}
-			return a.Run(c.Context())
+			return serveNode(c.Context(), cfg, log)
 		},
 	}
+}
+
+// serveNode runs the agent as a service of the machine: with the limits, the lock and the word to systemd that go with it.
+func serveNode(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+	if cfg.LockFile != "" {
+		lock, err := process.Acquire(ctx, cfg.LockFile, process.LockOptions{
+			ExitOnContention: cfg.ExitOnLockContention,
+			Waiting:          func() { log.Info("waiting for the lock file", "path", cfg.LockFile) },
+		})
+		if err != nil {
+			return err
+		}
+		defer lock.Release()
+		return lock.While(ctx, func(ctx context.Context) error { return serveLocked(ctx, cfg, log) })
+	}
+	return serveLocked(ctx, cfg, log)
+}
+
+func serveLocked(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+	warnings, err := process.Prepare(settings(cfg))
+	for _, w := range warnings {
+		log.Warn(w)
+	}
+	if err != nil {
+		return err
+	}
+	a, err := agent.New(ctx, agent.Options{Config: cfg, Log: log})
+	if err != nil {
+		return err
+	}
+	if err := process.Ready(); err != nil {
+		log.Warn("systemd was not told that the agent has started", "err", err)
+	}
+	return a.Run(ctx)
+}
+
+// settings is what the configuration asks of the process and the machine. A node without a cluster leaves the kernel's
+// settings as they are, unless it is to check them.
+func settings(cfg *config.Config) process.Settings {
+	k := &cfg.Kubelet
+	s := process.Settings{
+		MaxOpenFiles: k.MaxOpenFiles, OOMScoreAdj: k.OOMScoreAdj, Kernel: process.SetKernel,
+		FailSwapOn: k.FailSwapOn != nil && *k.FailSwapOn, FailCgroupV1: k.FailCgroupV1 != nil && *k.FailCgroupV1,
+	}
+	switch {
+	case k.ProtectKernelDefaults:
+		s.Kernel = process.CheckKernel
+	case cfg.Standalone():
+		s.Kernel = process.LeaveKernel
+	}
+	return s
 }
 
 // load reads flags and files. It returns nil without an error when the user only asked for help or the version.

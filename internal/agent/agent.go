@@ -24,7 +24,9 @@ import (
 	"github.com/bosun-project/bosun/internal/note"
 	"github.com/bosun-project/bosun/internal/observe"
 	"github.com/bosun-project/bosun/internal/plan"
+	"github.com/bosun-project/bosun/internal/probe"
 	"github.com/bosun-project/bosun/internal/runtime"
+	"github.com/bosun-project/bosun/internal/serve"
 	"github.com/bosun-project/bosun/internal/source"
 	"github.com/bosun-project/bosun/internal/userns"
 	"github.com/bosun-project/bosun/internal/worker"
@@ -57,6 +59,8 @@ type Agent struct {
 	ids      *userns.Ranges
 	metrics  *metrics.Metrics
 	rotator  *containerlog.Rotator
+	prober   *probe.Loop
+	answers  *serve.Faces
 	sources  []actor
 	faces    []actor
 
@@ -135,7 +139,7 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 	a.set = worker.New(worker.Config{
 		Doer: performer, Ledger: a.ledger, Judge: a.judge, Wanted: a.wanted.Get, Node: a.node,
 		Remembered: remembered, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
-		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended,
+		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health,
 	})
 	a.observer = observe.New(observe.Config{
 		Runtime: a.client, Receiver: counted{a.set, a.metrics}, Log: a.log, Notes: a.note,
@@ -145,6 +149,7 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 		},
 	})
 	a.buildRotator()
+	a.buildProber()
 	a.buildFaces()
 	return nil
 }
@@ -154,12 +159,15 @@ func (a *Agent) Run(ctx context.Context) error {
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ledgers sync.WaitGroup
 	ledgers.Go(func() { runAll(base, a.log, []actor{{"ledger", a.ledger.Run}}) })
-	parts := append([]actor{{"observer", a.observer.Run}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}, {"cleaner", a.cleaner.Run}, {"log rotation", a.rotator.Run}}, a.sources...)
+	parts := append([]actor{{"observer", a.observer.Run}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}, {"cleaner", a.cleaner.Run}, {"log rotation", a.rotator.Run}, {"prober", a.prober.Run}}, a.sources...)
 	runAll(ctx, a.log, append(parts, a.faces...))
 	stop()
 	ledgers.Wait()
 	return errors.Join(a.client.Close(), a.ids.Close(), a.ledger.Close())
 }
+
+// Faces answers questions about the pods.
+func (a *Agent) Faces() *serve.Faces { return a.answers }
 
 // Table shows the pods.
 func (a *Agent) Table() *worker.Table { return a.set.Table() }

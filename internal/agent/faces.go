@@ -34,6 +34,7 @@ func (a *Agent) buildFaces() {
 		Machine:  machine.Read, Pulls: a.puller.Progress, Streams: a.client, Numbers: a.metrics,
 		Debugging: k.EnableDebuggingHandlers == nil || *k.EnableDebuggingHandlers, Log: a.log,
 	})
+	a.answers = faces
 	admin := serve.NewAdmin(filepath.Join(a.cfg.RootDir, AdminSocket), faces, a.log)
 	a.faces = append(a.faces, actor{"admin server", admin.Run})
 	if k.HealthzPort != nil && *k.HealthzPort > 0 {

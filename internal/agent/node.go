@@ -95,6 +95,9 @@ func allocatable(c *config.Config, h host.Facts) v1.ResourceList {
 		v1.ResourceMemory: *resource.NewQuantity(h.Memory, resource.BinarySI),
 		v1.ResourcePods:   *resource.NewQuantity(int64(maxPods(c, h)), resource.DecimalSI),
 	}
+	if disk, err := host.Disk(c.RootDir); err == nil {
+		list[v1.ResourceEphemeralStorage] = *resource.NewQuantity(disk, resource.BinarySI)
+	}
 	for size, bytes := range h.HugePages {
 		name := v1.ResourceName(v1.ResourceHugePagesPrefix + resource.NewQuantity(size, resource.BinarySI).String())
 		list[name] = *resource.NewQuantity(bytes, resource.BinarySI)

@@ -24,6 +24,10 @@ type Facts struct {
 	HugePages map[int64]int64
 	// Throttle holds the thermal_throttle directories that exist; containers must not see them (behaviour 99).
 	Throttle []string
+	// Kernel is the kernel's release, such as 6.1.0-18-amd64.
+	Kernel string
+	// AppArmor tells whether it is enabled.
+	AppArmor bool
 	// SELinux tells whether it is enabled.
 	SELinux bool
 }
@@ -38,13 +42,31 @@ func Read(override string) (Facts, error) {
 	if err := unix.Sysinfo(&info); err != nil {
 		return Facts{}, fmt.Errorf("read the size of memory: %w", err)
 	}
+	var system unix.Utsname
+	if err := unix.Uname(&system); err != nil {
+		return Facts{}, fmt.Errorf("read the kernel's release: %w", err)
+	}
 	unit := int64(info.Unit)
 	throttle, _ := filepath.Glob("/sys/devices/system/cpu/cpu*/thermal_throttle")
 	_, err = os.Stat("/sys/fs/selinux/enforce")
 	return Facts{
 		Name: name, CPUs: runtime.NumCPU(), Memory: int64(info.Totalram) * unit, Swap: int64(info.Totalswap) * unit,
-		HugePages: hugePages("/sys/kernel/mm/hugepages"), Throttle: throttle, SELinux: err == nil,
+		HugePages: hugePages("/sys/kernel/mm/hugepages"), Throttle: throttle, SELinux: err == nil, AppArmor: appArmor("/sys/module/apparmor/parameters/enabled"), Kernel: unix.ByteSliceToString(system.Release[:]),
 	}, nil
+}
+
+func appArmor(parameter string) bool {
+	text, err := os.ReadFile(parameter)
+	return err == nil && strings.HasPrefix(string(text), "Y")
+}
+
+// Disk is the size in bytes of the file system that holds a directory.
+func Disk(dir string) (int64, error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return 0, fmt.Errorf("read the size of the file system of %s: %w", dir, err)
+	}
+	return int64(fs.Blocks) * fs.Bsize, nil
 }
 
 func nodeName(override string) (string, error) {

@@ -2,6 +2,7 @@ package perform
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,6 +27,9 @@ func (x *Performer) makePod(ctx context.Context, d *pod.Desired) (map[string]uin
 func (x *Performer) setupVolume(ctx context.Context, d *pod.Desired, e plan.Effect) error {
 	v, err := x.cfg.Volumes.Setup(ctx, d.Pod, e.Volume)
 	if err != nil {
+		if cause := errors.Unwrap(err); cause != nil {
+			return cause // the event and the log name pod and volume anyway
+		}
 		return err
 	}
 	x.mu.Lock()

@@ -115,40 +115,6 @@ func (s *Set) add(d *pod.Desired, node Node) *running {
 		r.full = pod.FullNameOf(d.Pod)
 	}
 	s.workers[uid] = r
-	w.inbox.mark(w.memory.Kept)
+	w.inbox.mark(w.memory)
 	return r
-}
-
-// judge asks admission about the pods it has not spoken of, oldest first. A pod that the ledger knows as admitted, or
-// that has containers, is not judged again (pains, row 1).
-func (s *Set) judge() {
-	var open []*running
-	var active []*pod.Desired
-	for _, w := range s.workers {
-		in := w.inbox.read()
-		switch {
-		case in.stopping || !in.desired.Wanted:
-		case w.verdict.Judged && w.verdict.Admit:
-			active = append(active, in.desired)
-		case w.verdict.Judged:
-		case in.admitted || len(in.observed.Containers) > 0:
-			w.verdict = plan.Verdict{Judged: true, Admit: true}
-			active = append(active, in.desired)
-		default:
-			open = append(open, w)
-		}
-	}
-	slices.SortFunc(open, func(a, b *running) int { return cmp.Compare(a.order, b.order) })
-	for _, w := range open {
-		in := w.inbox.read()
-		if in.observed.Inspected.IsZero() { // it may have containers
-			w.verdict = plan.Verdict{Message: "what the runtime has of the pod is not known yet"}
-			continue
-		}
-		d := in.desired
-		w.verdict = s.cfg.Judge(d, active)
-		if w.verdict.Judged && w.verdict.Admit {
-			active = append(active, d)
-		}
-	}
 }

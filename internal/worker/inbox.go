@@ -19,8 +19,9 @@ type inputs struct {
 	desired  *pod.Desired
 	observed pod.Observed
 	facts    plan.Facts
-	// stopping and admitted are what the worker itself last decided; the Set reads them.
-	stopping, admitted bool
+	// stopping, admitted and released are what the worker itself last decided; the Set reads them. A released pod has
+	// no processes any more.
+	stopping, admitted, released bool
 	// newer is closed when anything changes after this was read.
 	newer <-chan struct{}
 }
@@ -55,11 +56,14 @@ func (b *inbox) tell(d *pod.Desired, f plan.Facts) {
 	}
 }
 
-// mark notes what the worker decided. It wakes nobody: the worker knows, and the Set looks when it has to.
-func (b *inbox) mark(k plan.Kept) {
+// mark notes what the worker decided, and tells whether that changes what other pods may do.
+func (b *inbox) mark(m plan.Memory) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.in.stopping, b.in.admitted = k.Stop != nil, !k.Admitted.IsZero()
+	stopping, released := m.Kept.Stop != nil, m.Stage >= plan.Cleaning
+	changed := stopping != b.in.stopping || released != b.in.released
+	b.in.stopping, b.in.admitted, b.in.released = stopping, !m.Kept.Admitted.IsZero(), released
+	return changed
 }
 
 func (b *inbox) deliver(r pod.Report) {

@@ -45,6 +45,8 @@ type Config struct {
 	// Wanted and Node return the newest values, and a channel that is closed when there are newer ones.
 	Wanted func() (Wanted, <-chan struct{})
 	Node   func() (Node, <-chan struct{})
+	// Health is what the probes say, by pod and container ID; nil if nobody probes.
+	Health func() (map[types.UID]map[string]plan.Health, <-chan struct{})
 	// Remembered holds the ledger's records.
 	Remembered map[types.UID]plan.Record
 	CrashCap   time.Duration
@@ -82,6 +84,8 @@ type running struct {
 	order uint64
 	// verdict is what admission said, judged once.
 	verdict plan.Verdict
+	// preempted makes the pod give way to a critical one; nil if it need not.
+	preempted *plan.Order
 }
 
 type stray struct {
@@ -91,6 +95,9 @@ type stray struct {
 
 // New builds a Set. Nothing runs before Run.
 func New(cfg Config) *Set {
+	if cfg.Health == nil {
+		cfg.Health = func() (map[types.UID]map[string]plan.Health, <-chan struct{}) { return nil, nil }
+	}
 	if cfg.NodeStatus == nil {
 		cfg.NodeStatus = func() status.Node { return status.Node{} }
 	}
@@ -153,7 +160,8 @@ func (s *Set) Run(ctx context.Context) error {
 	for {
 		wanted, newerWanted := s.cfg.Wanted()
 		node, newerNode := s.cfg.Node()
-		for _, w := range s.reconcile(wanted, node) {
+		health, newerHealth := s.cfg.Health()
+		for _, w := range s.reconcile(wanted, node, health) {
 			group.Go(func() { s.live(ctx, w) })
 		}
 		select {
@@ -161,6 +169,7 @@ func (s *Set) Run(ctx context.Context) error {
 			return nil
 		case <-newerWanted:
 		case <-newerNode:
+		case <-newerHealth:
 		case <-s.poke:
 		}
 	}
@@ -203,19 +212,19 @@ func (s *Set) forget(ctx context.Context, w *running) bool {
 }
 
 // reconcile tells all workers what is new and returns those that have to be started.
-func (s *Set) reconcile(wanted Wanted, node Node) []*running {
+func (s *Set) reconcile(wanted Wanted, node Node, health map[types.UID]map[string]plan.Health) []*running {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fresh := s.begin(wanted, node)
 	s.judge()
 	for _, w := range s.workers {
-		s.inform(w, wanted, node)
+		s.inform(w, wanted, node, health)
 	}
 	return fresh
 }
 
 // inform hands a worker what its source and the node say; it wakes only when that is new.
-func (s *Set) inform(w *running, wanted Wanted, node Node) {
+func (s *Set) inform(w *running, wanted Wanted, node Node, health map[types.UID]map[string]plan.Health) {
 	in := w.inbox.read()
 	d := in.desired
 	switch now, ok := wanted.Pods[w.uid]; {
@@ -230,6 +239,7 @@ func (s *Set) inform(w *running, wanted Wanted, node Node) {
 		d = &gone
 	}
 	facts := in.facts // what others told of the pod stays
+	facts.Order, facts.Health, facts.Probing = w.preempted, health[w.uid], health != nil
 	facts.SourcesReady, facts.Rival, facts.Verdict, facts.CrashCap = wanted.Ready, s.rival(w), w.verdict, s.cfg.CrashCap
 	facts.RuntimeUp, facts.RuntimeMessage = node.RuntimeUp, node.RuntimeMessage
 	facts.NetworkReady, facts.NetworkMessage = node.NetworkReady, node.NetworkMessage

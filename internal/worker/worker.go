@@ -62,8 +62,8 @@ func (w *worker) run(ctx context.Context) bool {
 		w.notice(in, p, now)
 		w.save(ctx, in.desired, p.Memory.Kept, now)
 		w.memory = p.Memory
-		w.inbox.mark(p.Memory.Kept)
-		if w.memory.Stage == plan.Waiting && !in.facts.Verdict.Judged && !in.observed.Inspected.IsZero() {
+		changed := w.inbox.mark(w.memory)
+		if changed || w.memory.Stage == plan.Waiting && !in.facts.Verdict.Judged && !in.observed.Inspected.IsZero() {
 			w.poke()
 		}
 		if w.memory.Stage == plan.Done && flights.none() {

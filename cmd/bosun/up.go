@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bosun-project/bosun/internal/agent"
+	"github.com/bosun-project/bosun/internal/boxruntime"
+	"github.com/bosun-project/bosun/internal/cli"
+	"github.com/bosun-project/bosun/internal/config"
+	"github.com/bosun-project/bosun/internal/preflight"
+)
+
+// upRootDir is where `bosun up` keeps its state, apart from a kubelet's.
+const upRootDir = "/var/lib/bosun"
+
+// upCommand runs pods from manifests with one command, on a container runtime of its own if there is none.
+func upCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "up [flags] PATH|URL...", Short: "Run the pods of manifests, with a container runtime of Bosun's own if there is none",
+		DisableFlagParsing: true,
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, err := load(c.OutOrStdout(), c.ErrOrStderr(), args, true)
+			if err != nil || cfg == nil {
+				return err
+			}
+			if len(cfg.Args) == 0 && cfg.Kubelet.StaticPodPath == "" && cfg.Kubelet.StaticPodURL == "" {
+				return errors.New("up: name at least one file, directory or URL of manifests, such as: bosun up examples/nginx-log")
+			}
+			u := &up{cfg: cfg, out: c.OutOrStdout(), errs: c.ErrOrStderr()}
+			return u.run(c.Context())
+		},
+	}
+}
+
+// up is one `bosun up` under way.
+type up struct {
+	cfg       *config.Config
+	out, errs io.Writer
+	log       *slog.Logger
+	box       *boxruntime.Box
+}
+
+func (u *up) run(ctx context.Context) error {
+	u.defaults()
+	if err := os.MkdirAll(u.cfg.RootDir, 0o750); err != nil {
+		return fmt.Errorf("up: make the state directory: %w", err)
+	}
+	logPath := filepath.Join(u.cfg.RootDir, "bosun.log")
+	file, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("up: open the log: %w", err)
+	}
+	defer file.Close()
+	u.log = logger(u.cfg, file)
+	say(u.cfg, u.log)
+	for _, w := range u.cfg.Warnings {
+		fmt.Fprintln(u.errs, "warning: "+w)
+	}
+	fmt.Fprintln(u.out, "log: "+logPath)
+	if err := u.check(ctx); err != nil {
+		return err
+	}
+	if err := u.runtime(ctx); err != nil {
+		return err
+	}
+	return u.pods(ctx)
+}
+
+// defaults are those of a machine without a cluster: state of its own, and no quarrel about swap or cgroup v1.
+func (u *up) defaults() {
+	if !u.cfg.IsSet("--root-dir") {
+		u.cfg.RootDir = upRootDir
+		if !u.cfg.IsSet("--ledger") {
+			u.cfg.Ledger = filepath.Join(upRootDir, "bosun.db")
+		}
+	}
+	if u.cfg.RuntimeDir == "" {
+		if exe, err := os.Executable(); err == nil {
+			u.cfg.RuntimeDir = filepath.Dir(exe)
+		}
+	}
+	if dir, err := filepath.Abs(u.cfg.RuntimeDir); err == nil {
+		u.cfg.RuntimeDir = dir
+	}
+	no := false
+	for field, set := range map[string]**bool{"failSwapOn": &u.cfg.Kubelet.FailSwapOn, "failCgroupV1": &u.cfg.Kubelet.FailCgroupV1} {
+		if !u.cfg.IsSet(field) {
+			*set = &no
+		}
+	}
+}
+
+// check says what is missing on this machine; only a problem ends the command.
+func (u *up) check(ctx context.Context) error {
+	findings := preflight.Check(ctx, checks(u.cfg, true))
+	if err := preflight.WriteText(u.errs, findings, false, cli.Colour(u.errs)); err != nil {
+		return err
+	}
+	if preflight.Worst(findings) == preflight.Problem {
+		return errors.New("up: this machine cannot run pods as it is; see above (`bosun check` shows everything)")
+	}
+	return nil
+}
+
+// runtime finds the container runtime or starts one, and loads images into it.
+func (u *up) runtime(ctx context.Context) error {
+	endpoint := ""
+	if u.cfg.IsSet("containerRuntimeEndpoint") {
+		endpoint = u.cfg.Kubelet.ContainerRuntimeEndpoint
+	} else if answer, err := boxruntime.FirstAnswer(ctx, boxruntime.Usual()); err == nil {
+		endpoint = answer.Endpoint
+	}
+	if endpoint == "" {
+		box, err := boxruntime.Start(ctx, boxruntime.Config{
+			RuntimeDir: u.cfg.RuntimeDir, Root: filepath.Join(u.cfg.RootDir, "runtime"), Log: u.log,
+		})
+		if err != nil {
+			return err
+		}
+		u.box, endpoint = box, box.Endpoint()
+	}
+	u.cfg.Kubelet.ContainerRuntimeEndpoint = endpoint
+	fmt.Fprintln(u.out, "runtime: "+endpoint)
+	if u.cfg.Images == "" {
+		return nil
+	}
+	loaded, err := u.load(ctx, endpoint)
+	for _, l := range loaded {
+		if !l.Already {
+			fmt.Fprintf(u.out, "image: %v from %s\n", l.Names, l.File)
+		}
+	}
+	return err
+}
+
+func (u *up) load(ctx context.Context, endpoint string) ([]boxruntime.Loaded, error) {
+	if u.box != nil {
+		return u.box.LoadImages(ctx, u.cfg.Images)
+	}
+	return boxruntime.Loader{
+		RuntimeDir: u.cfg.RuntimeDir, Endpoint: endpoint, Record: filepath.Join(u.cfg.RootDir, "images.json"), Log: u.log,
+	}.Load(ctx, u.cfg.Images)
+}
+
+// pods runs the agent until the user has had enough, then ends pods and runtime unless they are to stay.
+func (u *up) pods(ctx context.Context) error {
+	a, err := agent.New(ctx, agent.Options{Config: u.cfg, Manifests: u.cfg.Args, Log: u.log})
+	if err != nil {
+		return err
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var group sync.WaitGroup
+	defer group.Wait()
+	var failed error
+	group.Go(func() { failed = a.Run(running) })
+	if u.box != nil {
+		group.Go(func() { _ = u.box.Supervise(running) })
+	}
+	group.Go(func() { cli.Show(running, u.out, a.Faces()) })
+	<-ctx.Done()
+	if !u.cfg.Detach {
+		fmt.Fprintln(u.out, "\nstopping all pods; press Ctrl-C again to leave them")
+		if err := a.Empty(running); err != nil {
+			return err
+		}
+	}
+	stop()
+	group.Wait()
+	if u.box != nil && !u.cfg.Detach {
+		if err := u.box.Stop(context.WithoutCancel(ctx)); err != nil {
+			failed = errors.Join(failed, err)
+		}
+	}
+	return failed
+}

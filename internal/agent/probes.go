@@ -1,0 +1,81 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bosun-project/bosun/internal/admission"
+	"github.com/bosun-project/bosun/internal/ask"
+	"github.com/bosun-project/bosun/internal/plan"
+	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/probe"
+	"github.com/bosun-project/bosun/internal/runtime"
+	"github.com/bosun-project/bosun/internal/worker"
+)
+
+// buildProber makes what asks containers how they are.
+func (a *Agent) buildProber() {
+	a.prober = probe.New(probe.Config{
+		Targets: a.probeTargets, Asker: ask.New(ask.Config{Runtime: questions{a.client}, Version: version}), Notes: a.note, Began: time.Now(),
+	})
+}
+
+// probeTargets are the pods as the prober has to know them.
+func (a *Agent) probeTargets() ([]probe.Target, <-chan struct{}) {
+	entries, newer := a.set.Table().Pods()
+	targets := make([]probe.Target, 0, len(entries))
+	for _, e := range entries {
+		t := probe.Target{
+			Version: e, Desired: e.Desired, Containers: e.Observed.Containers, IP: e.Status.PodIP,
+			Stopping: e.Memory.Stage >= plan.Stopping, Hooked: hooked(e),
+		}
+		targets = append(targets, t)
+	}
+	return targets, newer
+}
+
+// hooked are the containers whose postStart hook is still owed.
+func hooked(e *worker.Entry) map[string]bool {
+	var out map[string]bool
+	for _, m := range e.Memory.Kept.Containers {
+		if h := m.PostStart; h.ID != "" && !h.Done {
+			if out == nil {
+				out = map[string]bool{}
+			}
+			out[h.ID] = true
+		}
+	}
+	return out
+}
+
+// health hands what the probes say to the workers.
+func (a *Agent) health() (map[types.UID]map[string]plan.Health, <-chan struct{}) {
+	h, newer := a.prober.Health()
+	if h == nil {
+		h = probe.Health{}
+	}
+	return h, newer
+}
+
+// questions runs commands of probes in containers.
+type questions struct{ client *runtime.Client }
+
+func (q questions) Exec(ctx context.Context, id string, command []string, timeout time.Duration) ([]byte, int32, error) {
+	r, err := q.client.ExecSync(ctx, id, command, timeout)
+	return append(r.Stdout, r.Stderr...), r.ExitCode, err
+}
+
+// judge is admission with what this node is now.
+func (a *Agent) judge(candidate *pod.Desired, staying []*pod.Desired) plan.Verdict {
+	h := a.observer.Health().Value()
+	node := admission.Node{
+		Name: a.host.Name, Allocatable: a.settings.allocatable, MaxPods: maxPods(a.cfg, a.host), Kernel: a.host.Kernel,
+		AllowedUnsafeSysctls: a.cfg.Kubelet.AllowedUnsafeSysctls, Handlers: h.Handlers, Features: h.Features,
+	}
+	if a.host.AppArmor {
+		node.AppArmor = &admission.AppArmor{}
+	}
+	return admission.Judge(candidate, staying, node)
+}

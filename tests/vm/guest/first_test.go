@@ -1,0 +1,11 @@
+package guest
+
+import (
+	"os"
+	"testing"
+)
+
+func TestFirst(t *testing.T) {
+	b, _ := os.ReadFile("/sys/fs/cgroup/cgroup.controllers")
+	t.Log(string(b))
+}
