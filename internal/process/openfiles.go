@@ -3,7 +3,6 @@ package process
 import (
 	"fmt"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,14 +16,15 @@ type limits interface {
 	set(unix.Rlimit) error
 }
 
-// RaiseOpenFiles lets this process have want files open (config maxOpenFiles); 0 leaves the limit as it is. The hard
-// limit is raised if need be; lacking the right to do so, the process gets as many as that limit allows, and a warning.
-// It does not change what programs are started with.
-func RaiseOpenFiles(want int64) (warning string, err error) {
-	return raiseOpenFiles(kernelLimits{}, want)
-}
+// SetOpenFiles lets this process have want files open (config maxOpenFiles); 0 leaves the limit as it is. The hard
+// limit is raised if need be; lacking the right to do so, the process has as many as that limit allows, and there is a
+// warning.
+//
+// Go raises the limit of its programs by itself, and gives those they start the one they had. That ends when a limit is
+// set: then started programs inherit it, and so do containers if our own containerd is among them.
+func SetOpenFiles(want int64) (warning string, err error) { return setOpenFiles(kernelLimits{}, want) }
 
-func raiseOpenFiles(l limits, want int64) (warning string, err error) {
+func setOpenFiles(l limits, want int64) (warning string, err error) {
 	if want <= 0 {
 		return "", nil
 	}
@@ -38,14 +38,14 @@ func raiseOpenFiles(l limits, want int64) (warning string, err error) {
 		return "", nil
 	}
 	err = l.set(aim)
-	if err == nil || now.Max >= aim.Max || !lacksRight(err) {
-		if err != nil {
-			err = failed(err)
-		}
-		return "", err
+	if err == nil {
+		return "", nil
+	}
+	if now.Max >= aim.Max || !lacksRight(err) {
+		return "", failed(err)
 	}
 	warning = fmt.Sprintf("this process may have %d files open, not %d as maxOpenFiles says: more needs CAP_SYS_RESOURCE, and the sysctl fs.nr_open at least as large; as a service, set LimitNOFILE=%d", now.Max, want, want)
-	if now.Cur == now.Max {
+	if now.Cur+1 >= now.Max { // where Go has put it
 		return warning, nil
 	}
 	if err := l.set(unix.Rlimit{Cur: now.Max, Max: now.Max}); err != nil {
@@ -62,13 +62,4 @@ func (kernelLimits) get() (l unix.Rlimit, err error) {
 	return l, err
 }
 
-// set is the bare system call: after unix.Setrlimit, Go would no longer give started programs the limits this process
-// was started with. Our own containerd would hand ours on to all containers, where old programs that close every
-// possible file, one by one, would take minutes to start.
-func (kernelLimits) set(l unix.Rlimit) error {
-	_, _, errno := unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&l)), 0, 0, 0)
-	if errno != 0 {
-		return errno
-	}
-	return nil
-}
+func (kernelLimits) set(l unix.Rlimit) error { return unix.Setrlimit(unix.RLIMIT_NOFILE, &l) }

@@ -45,7 +45,7 @@ func prepare(cfg Settings, limits limits) (warnings []string, err error) {
 	if err := errors.Join(wrong...); err != nil {
 		return warnings, err
 	}
-	note(raiseOpenFiles(limits, cfg.MaxOpenFiles))
+	note(setOpenFiles(limits, cfg.MaxOpenFiles))
 	if cfg.OOMScoreAdj != nil {
 		note(SetOOMScore(cfg.Root, *cfg.OOMScoreAdj))
 	}
