@@ -10,9 +10,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/util/httpstream/spdy"
 	"k8s.io/client-go/tools/remotecommand"
+	transport "k8s.io/client-go/transport/spdy"
 	utilexec "k8s.io/client-go/util/exec"
+	"k8s.io/streaming/pkg/httpstream/spdy"
 )
 
 // executing is one `bosun exec`.
@@ -92,7 +93,7 @@ func (x *executing) stream(ctx context.Context, a *agent, at *url.URL) error {
 	if err != nil {
 		return fmt.Errorf("exec: %w", err)
 	}
-	client, err := remotecommand.NewSPDYExecutorForTransports(tripper, tripper, http.MethodPost, at)
+	client, err := remotecommand.NewSPDYExecutorForTransports(tripper, transport.NewUpgraderForStreaming(tripper), http.MethodPost, at)
 	if err != nil {
 		return fmt.Errorf("exec: %w", err)
 	}

@@ -13,11 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/httpstream/spdy"
 	"k8s.io/client-go/tools/remotecommand"
+	transport "k8s.io/client-go/transport/spdy"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/cri-streaming/pkg/streaming"
 	server "k8s.io/cri-streaming/pkg/streaming/remotecommand"
+	"k8s.io/streaming/pkg/httpstream/spdy"
 
 	"github.com/bosun-project/bosun/internal/fault"
 )
@@ -95,7 +96,7 @@ func stream(t *testing.T, socket, path string, o remotecommand.StreamOptions) er
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := remotecommand.NewSPDYExecutorForTransports(tripper, tripper, http.MethodPost, at)
+	client, err := remotecommand.NewSPDYExecutorForTransports(tripper, transport.NewUpgraderForStreaming(tripper), http.MethodPost, at)
 	if err != nil {
 		t.Fatal(err)
 	}
