@@ -62,4 +62,5 @@ func (kernelLimits) get() (l unix.Rlimit, err error) {
 	return l, err
 }
 
-func (kernelLimits) set(l unix.Rlimit) error { return unix.Setrlimit(unix.RLIMIT_NOFILE, &l) }
+// set does not use Setrlimit, after which started programs inherit the limit even if it failed.
+func (kernelLimits) set(l unix.Rlimit) error { return unix.Prlimit(0, unix.RLIMIT_NOFILE, &l, nil) }

@@ -316,7 +316,7 @@ func TestSetOpenFilesOfARealProcess(t *testing.T) {
 		"150": {"150 150 "},
 		"400": {"400 400 ", "299 100 this process may have 300 files open, not 400 as maxOpenFiles says"},
 	} {
-		cmd := exec.Command("/bin/sh", "-c", `ulimit -H -n 300 && ulimit -S -n 100 && exec "$0" -test.run=^TestLimitedProcess$`, os.Args[0])
+		cmd := exec.Command("/bin/sh", "-c", `ulimit -S -n 100 && ulimit -H -n 300 && exec "$0" -test.run=^TestLimitedProcess$`, os.Args[0])
 		cmd.Env = append(os.Environ(), "BOSUN_TEST_LIMIT="+want)
 		out, err := cmd.CombinedOutput()
 		fits := func(outcome string) bool { return strings.HasPrefix(string(out), outcome) }
