@@ -18,3 +18,6 @@ func quantile(values []float64, share float64) float64 {
 }
 
 func median(values []float64) float64 { return quantile(values, 0.5) }
+
+// fast is what the work takes when little else goes on.
+func fast(values []float64) float64 { return quantile(values, 0.1) }

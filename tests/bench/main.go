@@ -40,6 +40,10 @@ func run() (code int, err error) {
 	if _, err := os.Stat(o.bosun); err != nil {
 		return 0, fmt.Errorf("%w; `make build` makes it", err)
 	}
+	alone, err := takePrecedence()
+	if err != nil {
+		return 0, err
+	}
 	bed, err := testbed.Open(testbed.Options{Images: []string{}})
 	if err != nil {
 		return 0, err
@@ -64,6 +68,7 @@ func run() (code int, err error) {
 	defer func() { fail(nil); following.Wait() }()
 
 	about := aboutMachine(ctx)
+	about.Precedence = alone
 	if b.journal, err = openJournal(o.out, about.Began); err != nil {
 		return 0, err
 	}

@@ -104,6 +104,8 @@ type machine struct {
 	CPUs   int       `json:"cpus"`
 	Load   string    `json:"load"`
 	Kernel string    `json:"kernel"`
+	// Precedence tells whether the run had the CPU before others.
+	Precedence bool `json:"precedence"`
 }
 
 func (m machine) write(w io.Writer) {
@@ -111,5 +113,9 @@ func (m machine) write(w io.Writer) {
 	if m.Dirty {
 		dirty = " with changes"
 	}
-	fmt.Fprintf(w, "commit %s%s, %d CPUs, load %s, Linux %s\n", m.Commit, dirty, m.CPUs, m.Load, m.Kernel)
+	before := "with precedence"
+	if !m.Precedence {
+		before = "without precedence"
+	}
+	fmt.Fprintf(w, "commit %s%s, %d CPUs, load %s (%s), Linux %s\n", m.Commit, dirty, m.CPUs, m.Load, before, m.Kernel)
 }
