@@ -17,6 +17,7 @@ import (
 	"github.com/bosun-project/bosun/internal/cli"
 	"github.com/bosun-project/bosun/internal/config"
 	"github.com/bosun-project/bosun/internal/preflight"
+	"github.com/bosun-project/bosun/internal/process"
 )
 
 // upRootDir is where `bosun up` keeps its state, apart from a kubelet's.
@@ -66,6 +67,7 @@ func (u *up) run(ctx context.Context) error {
 		fmt.Fprintln(u.errs, "warning: "+w)
 	}
 	fmt.Fprintln(u.out, "log: "+logPath)
+	process.TuneMemory(os.Getenv)
 	if err := u.check(ctx); err != nil {
 		return err
 	}

@@ -135,6 +135,10 @@ func nextFailure(f Failure, o Outcome) Failure {
 		f = Failure{}
 	}
 	s := seriesOf(o.Effect.Kind)
+	switch o.Failed.Reason {
+	case reason.ErrImageNeverPull, reason.InvalidImageName, reason.ImageInspectError: // no registry is bothered by another try
+		s = series{10 * time.Second, 10 * time.Second}
+	}
 	delay := min(max(2*f.Delay, s.first), s.most)
 	if o.Failed.Class == Soon {
 		delay = time.Second

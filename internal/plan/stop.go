@@ -77,10 +77,7 @@ func (d *draft) overdue() bool {
 		return false
 	}
 	at := d.mem.Kept.Admitted.Add(time.Duration(*secs) * time.Second)
-	if d.in.Now.Before(at) {
-		return false
-	}
-	return true
+	return !d.in.Now.Before(at)
 }
 
 // wakeForDeadline asks to be woken when activeDeadlineSeconds is over.
