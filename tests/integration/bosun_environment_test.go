@@ -27,7 +27,7 @@ spec:
     imagePullPolicy: IfNotPresent
     command: [/testbox, say, "$(SECOND) $$(SECOND) $(NOBODY)"]
     args: [then, env, then, say, end, then, wait]
-    resources: {requests: {cpu: 1500m, memory: 20Mi}, limits: {memory: 33Mi}}
+    resources: {requests: {cpu: 150m, memory: 20Mi}, limits: {memory: 33Mi}}
     env:
     - {name: FIRST, value: one}
     - {name: SECOND, value: "$(FIRST)-two"}
@@ -55,7 +55,7 @@ spec:
 		"one-two $(SECOND) $(NOBODY)",
 		"FIRST=one", "SECOND=one-two", "FORWARD=$(LATER)", "FROM_IMAGE=from the pod", "odd.name-1=odd", "PATH=/",
 		"NAME=environment-here", "NAMESPACE=default", "UID="+s.Metadata.Uid, "LABEL=shop", "ANNOTATION=jane", "NODE="+nodeName,
-		"POD_IP="+ip, "POD_IPS="+ip, "HOST_IP="+nodeIP, "CPU=2", "MILLI=1500", "MEMORY=33",
+		"POD_IP="+ip, "POD_IPS="+ip, "HOST_IP="+nodeIP, "CPU=1", "MILLI=150", "MEMORY=33",
 	)
 	if strings.Contains(said, "_SERVICE_HOST=") {
 		t.Errorf("variables of services without services:\n%s", said)
