@@ -208,7 +208,7 @@ func TestLogs(t *testing.T) {
 		path, query string
 		errs        string
 	}{
-		{[]string{"nginx-log"}, "/containerLogs/default/nginx-log-node/nginx", "", "container \"nginx\" of nginx, tail; choose with -c\n"},
+		{[]string{"nginx-log"}, "/containerLogs/default/nginx-log-node/nginx", "", "this is container nginx; for tail use -c\n"},
 		{[]string{"nginx-log", "-c", "tail", "-f", "-p", "--timestamps"}, "/containerLogs/default/nginx-log-node/tail", "follow=true&previous=true&timestamps=true", ""},
 		{[]string{"crash", "--tail=0", "--since=1500ms", "--limit-bytes=7"}, "/containerLogs/other/crash/app", "limitBytes=7&sinceSeconds=2&tailLines=0", ""},
 		{[]string{"crash", "--since-time=2024-05-01T10:00:00Z"}, "/containerLogs/other/crash/app", "sinceTime=2024-05-01T10%3A00%3A00Z", ""},

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/tools/remotecommand"
@@ -62,9 +61,7 @@ func (x *executing) run(ctx context.Context, said string, command []string) erro
 	if err != nil {
 		return err
 	}
-	if len(others) > 1 && !x.tty {
-		fmt.Fprintf(x.errs, "container %q of %s; choose with -c\n", name, strings.Join(others, ", "))
-	}
+	fmt.Fprint(x.errs, chose(name, others))
 	if x.tty && !(x.stdin && isTerminal(x.in)) {
 		fmt.Fprintln(x.errs, "no terminal for the command: -t needs -i and a terminal as input")
 		x.tty = false

@@ -132,7 +132,7 @@ func TestExec(t *testing.T) {
 		t.Errorf("%q %q %v", out, errs, err)
 	}
 	out, errs, err = n.command(t, "exec", "web", "--", "fail")
-	if ExitCode(err) != 3 || out != "app0 [\"fail\"] tty=false\n" || errs != "container \"app\" of app, log; choose with -c\nfailing\n" {
+	if ExitCode(err) != 3 || out != "app0 [\"fail\"] tty=false\n" || errs != "this is container app; for log use -c\nfailing\n" {
 		t.Errorf("%q %q %v", out, errs, err)
 	}
 	_, _, err = n.command(t, "exec", "web", "-c", "log", "--", "ls")

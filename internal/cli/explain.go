@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -123,7 +124,7 @@ func (e *explainer) pod(p *serve.Pod, whole bool) {
 		e.field("stages", stages(p.Stages))
 	}
 	e.field("now", e.inFlight(p.InFlight)...)
-	e.field("waits", e.waits(p.Waits)...)
+	e.field("waits", e.waits(p.Waits, p.Failures)...)
 	e.field("failed", e.failures(p.Failures)...)
 	e.containers(p.Parts)
 	e.field("done", e.recent(p.Recent)...)
@@ -175,7 +176,8 @@ func (e *explainer) inFlight(all []worker.InFlight) []string {
 	return out
 }
 
-func (e *explainer) waits(all []worker.Waiting) []string {
+// waits lists what a pod waits for; what stands among the failures is not said twice.
+func (e *explainer) waits(all []worker.Waiting, failures []serve.Failure) []string {
 	var out []string
 	for _, w := range all {
 		what := w.For
@@ -186,7 +188,7 @@ func (e *explainer) waits(all []worker.Waiting) []string {
 		if !w.Until.IsZero() && w.Until.After(e.now) {
 			text += ", until " + timeOf(w.Until) + " (in " + serve.Span(w.Until.Sub(e.now)) + ")"
 		}
-		if w.Detail != "" {
+		if w.Detail != "" && !slices.ContainsFunc(failures, func(f serve.Failure) bool { return f.Message == w.Detail }) {
 			text += ": " + w.Detail
 		}
 		out = append(out, text)
@@ -286,9 +288,18 @@ func (e *explainer) recent(all []worker.Ended) []string {
 	for _, r := range all[max(0, len(all)-most):] {
 		text := fmt.Sprintf("%s  %-6s %s", r.Began.Local().Format("15:04:05.000"), short(r.Took), serve.Doing(r.Effect))
 		if r.Error != "" {
-			text += ": " + r.Error
+			text += ": " + begin(r.Error)
 		}
 		out = append(out, text)
 	}
 	return out
+}
+
+// begin is the beginning of a long message, which is told in full elsewhere.
+func begin(text string) string {
+	const enough = 80
+	if runes := []rune(text); len(runes) > enough {
+		return string(runes[:enough]) + "…"
+	}
+	return text
 }

@@ -82,7 +82,7 @@ func listed(pods []*serve.Pod) string {
 	return strings.Join(out, ", ")
 }
 
-// container finds the container that is meant: the one named, else the pod's default. It tells what else there is.
+// container finds the container that is meant: the one named, else the pod's default, then with the others there are.
 func container(p *serve.Pod, said string) (name string, others []string, err error) {
 	var all []string
 	for i := range p.Parts {
@@ -96,7 +96,17 @@ func container(p *serve.Pod, said string) (name string, others []string, err err
 	case said != "":
 		return said, nil, nil
 	case p.DefaultContainer != "":
-		return p.DefaultContainer, all, nil
+		name = p.DefaultContainer
+	default:
+		name = all[0]
 	}
-	return all[0], all, nil
+	return name, slices.DeleteFunc(all, func(other string) bool { return other == name }), nil
+}
+
+// chose says which container was taken for want of a word, if there was a choice.
+func chose(name string, others []string) string {
+	if len(others) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("this is container %s; for %s use -c\n", name, strings.Join(others, " or "))
 }

@@ -318,7 +318,13 @@ func (q *asking) eventRow(e serve.Event, with paint) []cell {
 	if e.Level != "Normal" {
 		level.paint = with.yellow
 	}
-	about := strings.ToLower(e.Kind) + "/" + e.Name
+	about := strings.ToLower(e.Kind)
+	if e.Name != "" && !strings.HasPrefix(e.Name, "/") { // else it is no object but a file
+		about += "/"
+	} else if e.Name != "" {
+		about += " "
+	}
+	about += e.Name
 	if e.Container != "" {
 		about += " " + e.Container
 	}

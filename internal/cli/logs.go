@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -91,9 +90,7 @@ func (l *logging) run(ctx context.Context, out, errs io.Writer, said string) err
 	if err != nil {
 		return err
 	}
-	if len(others) > 1 {
-		fmt.Fprintf(errs, "container %q of %s; choose with -c\n", name, strings.Join(others, ", "))
-	}
+	fmt.Fprint(errs, chose(name, others))
 	body, err := a.open(ctx, "/containerLogs/"+url.PathEscape(p.Namespace)+"/"+url.PathEscape(p.Name)+"/"+url.PathEscape(name), q)
 	if err != nil {
 		return err
