@@ -137,6 +137,28 @@ func NodeResources(capacity, systemReserved, kubeReserved v1.ResourceList) Resou
 	return res
 }
 
+// Unlimited lifts what NodeResources limits, for a node on which that is no longer enforced.
+func Unlimited() Resources { return Resources{CPUShares: defaultShares, Memory: -1, Pids: -1} }
+
+// ReserveResources are the limits of a cgroup that a reservation is enforced on: what the reservation names, or its CPU
+// weight alone (behaviour 210).
+func ReserveResources(reserved v1.ResourceList, weightOnly bool) Resources {
+	var res Resources
+	if cpu, ok := reserved[v1.ResourceCPU]; ok {
+		res.CPUShares = Shares(cpu.MilliValue())
+	}
+	if weightOnly {
+		return res
+	}
+	if memory, ok := reserved[v1.ResourceMemory]; ok {
+		res.Memory = memory.Value()
+	}
+	if pids, ok := reserved["pid"]; ok {
+		res.Pids = pids.Value()
+	}
+	return res
+}
+
 func hugetlb(limits v1.ResourceList, sizes []string) map[string]int64 {
 	out := make(map[string]int64, len(sizes))
 	for _, size := range sizes {

@@ -137,6 +137,19 @@ func TestNodeResources(t *testing.T) {
 	}
 }
 
+func TestReserveResources(t *testing.T) {
+	reserved := list("cpu=500m memory=1Gi pid=100 ephemeral-storage=1Gi")
+	for _, c := range []struct{ got, want Resources }{
+		{ReserveResources(reserved, false), Resources{CPUShares: 512, Memory: 1 << 30, Pids: 100}},
+		{ReserveResources(reserved, true), Resources{CPUShares: 512}},
+		{ReserveResources(list("memory=1Gi"), false), Resources{Memory: 1 << 30}},
+	} {
+		if diff := cmp.Diff(c.want, c.got); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
 func TestPageSize(t *testing.T) {
 	for bytes, want := range map[int64]string{64 << 10: "64KB", 2 << 20: "2MB", 1 << 30: "1GB", 512 << 20: "512MB", 16 << 30: "16GB"} {
 		if got := PageSize(bytes); got != want {

@@ -29,6 +29,8 @@ type Config struct {
 	Driver Driver
 	// Root is cgroupRoot: the cgroup kubepods is made in; "" and "/" are the top. It is made if it is missing.
 	Root string
+	// Flat makes no cgroups for pods and classes (cgroupsPerQOS false): the runtime puts containers right into Root.
+	Flat bool
 	// Pod are the settings the limits of pods depend on. Without PageSizes, New reads what the kernel has.
 	Pod Options
 }
@@ -38,6 +40,7 @@ type Config struct {
 type Tree struct {
 	driver Driver
 	root   Name
+	flat   bool
 	opts   Options
 	layout layout
 	// limiting is layout.limiting(), computed once.
@@ -75,7 +78,7 @@ func newTree(cfg Config, l layout) (*Tree, error) {
 		return nil, err
 	}
 	t := &Tree{
-		driver: cfg.Driver, root: root, opts: cfg.Pod, layout: l, limiting: l.limiting(),
+		driver: cfg.Driver, root: root, flat: cfg.Flat, opts: cfg.Pod, layout: l, limiting: l.limiting(),
 		mkdir: func(dir string) error { return unix.Mkdir(dir, 0o755) },
 		rmdir: unix.Rmdir,
 	}
@@ -100,8 +103,14 @@ func (t *Tree) Version() int {
 	return 1
 }
 
-// Parent is the cgroup_parent the runtime is told for a pod.
+// Parent is the cgroup_parent the runtime is told for a pod; empty leaves the choice to the runtime.
 func (t *Tree) Parent(pod *v1.Pod) string {
+	switch {
+	case t.flat && len(t.root) == 0:
+		return ""
+	case t.flat:
+		return t.root.Parent(t.driver)
+	}
 	return t.root.Pod(qos.ClassOf(pod), pod.UID).Parent(t.driver)
 }
 
@@ -137,7 +146,11 @@ func (t *Tree) EnsureQOS(ctx context.Context) (warning string, err error) {
 	for i := range t.root {
 		names = append(names, t.root[:i+1])
 	}
-	names = append(names, t.root.Kubepods(), t.root.QOS(v1.PodQOSBurstable), t.root.QOS(v1.PodQOSBestEffort))
+	classes := 0
+	if !t.flat {
+		names = append(names, t.root.Kubepods(), t.root.QOS(v1.PodQOSBurstable), t.root.QOS(v1.PodQOSBestEffort))
+		classes = 2
+	}
 	if t.layout.v2 {
 		if err := delegate(t.limiting[0].dir); err != nil {
 			return "", fmt.Errorf("set up cgroup %s: %w", t.limiting[0].dir, err)
@@ -148,7 +161,7 @@ func (t *Tree) EnsureQOS(ctx context.Context) (warning string, err error) {
 			return "", err
 		}
 		r := Resources{}
-		if i >= len(names)-2 && (i == len(names)-1 || !t.exists(n)) {
+		if i >= len(names)-classes && (i == len(names)-1 || !t.exists(n)) {
 			r.CPUShares = MinShares // burstable gets its sum from SetBurstableShares
 		}
 		if err := t.set(n, r); err != nil {
@@ -163,14 +176,41 @@ func (t *Tree) EnsureQOS(ctx context.Context) (warning string, err error) {
 
 // SetNodeLimits writes the limits of kubepods (enforceNodeAllocatable, behaviour 207).
 func (t *Tree) SetNodeLimits(_ context.Context, r Resources) error {
+	if t.flat {
+		return nil
+	}
 	if err := t.set(t.root.Kubepods(), r); err != nil {
 		return fmt.Errorf("limit all pods: %w", err)
 	}
 	return nil
 }
 
+// SetReserve writes the limits of a cgroup that is somebody else's: systemReservedCgroup or kubeReservedCgroup, from the
+// top and not from Root, with or without the ".slice" of systemd (behaviour 210). It must be there.
+func (t *Tree) SetReserve(_ context.Context, cgroup string, r Resources) error {
+	n, err := ParseRoot(cgroup)
+	if err != nil {
+		return err
+	}
+	if t.driver == Systemd {
+		for i := range n {
+			n[i] = strings.TrimSuffix(n[i], ".slice")
+		}
+	}
+	if len(n) == 0 || !t.exists(n) {
+		return fmt.Errorf("limit cgroup %s: it is not there; make it, or do not enforce this reservation in enforceNodeAllocatable: %w", cgroup, fs.ErrNotExist)
+	}
+	if err := t.change(n, r); err != nil {
+		return fmt.Errorf("limit cgroup %s: %w", cgroup, err)
+	}
+	return nil
+}
+
 // SetBurstableShares writes the weight of the burstable class (behaviour 206).
 func (t *Tree) SetBurstableShares(_ context.Context, shares uint64) error {
+	if t.flat {
+		return nil
+	}
 	if err := t.set(t.root.QOS(v1.PodQOSBurstable), Resources{CPUShares: shares}); err != nil {
 		return fmt.Errorf("weigh burstable pods: %w", err)
 	}
@@ -180,7 +220,7 @@ func (t *Tree) SetBurstableShares(_ context.Context, shares uint64) error {
 // Ensure makes a pod's cgroup, and the tree above it if that is missing, and writes its limits (behaviours 205, 364).
 func (t *Tree) Ensure(ctx context.Context, pod *v1.Pod) error {
 	n, err := t.pod(pod)
-	if err != nil {
+	if err != nil || t.flat {
 		return err
 	}
 	r := PodResources(pod, t.opts)
@@ -302,6 +342,24 @@ func (t *Tree) Pods() ([]types.UID, error) {
 	}
 	slices.Sort(uids)
 	return uids, nil
+}
+
+// change writes limits of a cgroup that is there, and leaves what its children may use to its owner.
+func (t *Tree) change(n Name, r Resources) error {
+	if t.units != nil {
+		return t.units.set(n, r)
+	}
+	for i := range t.limiting {
+		h := &t.limiting[i]
+		settings := settingsV1(r, false)
+		if h.unified {
+			settings = settingsV2(r, false)
+		}
+		if err := apply(h, t.path(h, n), settings); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // set makes a cgroup if it is missing and writes what differs.

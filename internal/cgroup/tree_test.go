@@ -142,6 +142,59 @@ func TestV2Tree(t *testing.T) {
 	}
 }
 
+// TestV2Reserve: a cgroup of somebody else is limited as it is, and not made.
+func TestV2Reserve(t *testing.T) {
+	tree, root := fakeV2(t, Config{Root: "/outer"}, "cpu memory pids")
+	if _, err := tree.EnsureQOS(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r := ReserveResources(list("cpu=500m memory=1Gi pid=100"), false)
+	if err := tree.SetReserve(t.Context(), "/system", r); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "/system") {
+		t.Errorf("a cgroup that is not there: %v", err)
+	}
+	if err := tree.SetReserve(t.Context(), "/", r); err == nil {
+		t.Error("the top was limited")
+	}
+	if err := tree.set(Name{"system"}, Resources{}); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(root, "system")
+	if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("as it was"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.SetReserve(t.Context(), "/system", r); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{"cpu.weight": "20", "memory.max": "1073741824", "pids.max": "100", "cgroup.subtree_control": "as it was"} {
+		got, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil || string(got) != want {
+			t.Errorf("%s is %q (%v), want %q", file, got, err, want)
+		}
+	}
+}
+
+// TestFlat: without cgroups for classes and pods, containers go right below the root.
+func TestFlat(t *testing.T) {
+	tree, root := fakeV2(t, Config{Root: "/outer", Flat: true}, "cpu memory pids")
+	pod := podOf("cpu=500m/cpu=1")
+	if _, err := tree.EnsureQOS(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	err := errors.Join(tree.Ensure(t.Context(), pod), tree.SetNodeLimits(t.Context(), Resources{Memory: 1}), tree.SetBurstableShares(t.Context(), 5), tree.Remove(t.Context(), pod.UID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made := children(filepath.Join(root, "outer")); len(made) > 0 {
+		t.Errorf("made %v", made)
+	}
+	if got := tree.Parent(pod); got != "/outer" {
+		t.Errorf("parent %q", got)
+	}
+	if tree, _ = fakeV2(t, Config{Flat: true}, "cpu"); tree.Parent(pod) != "" {
+		t.Errorf("parent %q at the top, want the runtime's choice", tree.Parent(pod))
+	}
+}
+
 func TestV2Update(t *testing.T) {
 	tree, root := fakeV2(t, Config{}, "cpu memory pids")
 	pod := podOf("memory=100/memory=100")
