@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -72,6 +74,57 @@ func (b *box) everything() string {
 	}
 	slices.Sort(out)
 	return strings.Join(out, "")
+}
+
+// An agent that is told to end does so soon, whatever is under way, and leaves the pods as they are.
+func TestTermEndsOnlyTheAgent(t *testing.T) {
+	t.Parallel()
+	n := ownNode(t, testbed.Options{})
+	hang := make(chan struct{})
+	t.Cleanup(func() { close(hang) })
+	registry := n.bed.StartRegistry(t, func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			select {
+			case <-r.Context().Done():
+			case <-hang:
+			}
+		})
+	})
+	b := n.pod(t, "staying", "spec: {containers: [{name: main, image: BOX}]}")
+	first := b.untilRunning("main")
+	n.pod(t, "pulling", "spec: {containers: [{name: main, image: \""+registry.Host+"/a/b:v1\"}]}")
+	n.untilLogged(t, "pulling-here", "Pulling image")
+	began := time.Now()
+	n.end(t, syscall.SIGTERM)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the agent took %v to end", took)
+	}
+	n.start(t)
+	n.awake(t, "awake")
+	same(t, "container", b.untilRunning("main").Id, first.Id)
+}
+
+// Attempts are counted on from the logs when the runtime has forgotten the containers (behaviour 61).
+func TestCountsGoOnFromLogs(t *testing.T) {
+	t.Parallel()
+	n := ownNode(t, testbed.Options{})
+	b := n.pod(t, "forgotten", "spec: {containers: [{name: main, image: BOX, args: [exit, \"1\"]}]}")
+	n.untilLogged(t, "Back-off restarting failed container main in pod forgotten-here_default(")
+	n.kill(t)
+	all, err := b.containers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range all {
+		if _, err := n.runtime.RemoveContainer(t.Context(), &runtimeapi.RemoveContainerRequest{ContainerId: c.Id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.start(t)
+	c := b.until("main", "there again", func(*runtimeapi.ContainerStatus) bool { return true })
+	if c.Metadata.Attempt != 2 {
+		t.Errorf("attempt %d after logs of 0 and 1, want 2", c.Metadata.Attempt)
+	}
 }
 
 // An agent that is killed at any moment of a pod's start finishes that start: one sandbox, each container once.

@@ -136,6 +136,7 @@ func quietNode(t *testing.T, options testbed.Options, more ...string) *node {
 	}
 	t.Cleanup(func() {
 		n.kill(t)
+		n.checkSane(t)
 		n.tellOnFailure(t, "")
 	})
 	return n
@@ -286,6 +287,7 @@ func (n *node) manifest(t *testing.T, name, text string) *box {
 	t.Helper()
 	b := &box{node: n, t: t, name: name, file: filepath.Join(n.manifests, name+".yaml")}
 	t.Cleanup(func() {
+		n.checkSane(t)
 		n.tellOnFailure(t, name)
 		if n.running() {
 			b.remove()
@@ -706,6 +708,16 @@ func hasAll(text string, words []string) bool {
 		}
 	}
 	return true
+}
+
+// checkSane fails the test if the agent's log tells of a defect of its own.
+func (n *node) checkSane(t *testing.T) {
+	t.Helper()
+	for _, sign := range []string{"DATA RACE", "panic:", "a part of the agent ended"} {
+		if at := strings.Index(n.said(), sign); at >= 0 {
+			t.Errorf("the agent's log has a %q:\n%.4000s", sign, n.said()[at:])
+		}
+	}
 }
 
 // tellOnFailure puts what the agent said of a pod, or all of it, into the log of a failed test.
