@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,7 @@ import (
 	"github.com/bosun-project/bosun/internal/boxruntime"
 	"github.com/bosun-project/bosun/internal/cli"
 	"github.com/bosun-project/bosun/internal/config"
+	"github.com/bosun-project/bosun/internal/names"
 	"github.com/bosun-project/bosun/internal/preflight"
 	"github.com/bosun-project/bosun/internal/process"
 )
@@ -61,6 +63,9 @@ func (u *up) run(ctx context.Context) error {
 		return fmt.Errorf("up: open the log: %w", err)
 	}
 	defer file.Close()
+	if u.cfg.RootDir, err = filepath.Abs(u.cfg.RootDir); err != nil {
+		return fmt.Errorf("up: find the state directory: %w", err)
+	}
 	u.log = logger(u.cfg, file)
 	say(u.cfg, u.log)
 	for _, w := range u.cfg.Warnings {
@@ -84,6 +89,13 @@ func (u *up) defaults() {
 		if !u.cfg.IsSet("--ledger") {
 			u.cfg.Ledger = filepath.Join(upRootDir, "bosun.db")
 		}
+	}
+	// A kubelet beside us cleans up what it does not know: cgroups and logs are kept out of its way.
+	if !u.cfg.IsSet("cgroupRoot") {
+		u.cfg.Kubelet.CgroupRoot = "/bosun-" + strconv.FormatUint(uint64(names.Fingerprint(u.cfg.RootDir)), 16)
+	}
+	if !u.cfg.IsSet("podLogsDir") {
+		u.cfg.Kubelet.PodLogsDir = filepath.Join(u.cfg.RootDir, "logs")
 	}
 	if u.cfg.RuntimeDir == "" {
 		if exe, err := os.Executable(); err == nil {
@@ -155,7 +167,7 @@ func (u *up) load(ctx context.Context, endpoint string) ([]boxruntime.Loaded, er
 
 // pods runs the agent until the user has had enough, then ends pods and runtime unless they are to stay.
 func (u *up) pods(ctx context.Context) error {
-	a, err := agent.New(ctx, agent.Options{Config: u.cfg, Manifests: u.cfg.Args, Log: u.log})
+	a, err := agent.New(ctx, agent.Options{Config: u.cfg, Manifests: u.cfg.Args, LeaveStrays: true, Log: u.log})
 	if err != nil {
 		return err
 	}
@@ -171,7 +183,7 @@ func (u *up) pods(ctx context.Context) error {
 	group.Go(func() { cli.Show(running, u.out, a.Faces()) })
 	<-ctx.Done()
 	if !u.cfg.Detach {
-		fmt.Fprintln(u.out, "\nstopping all pods; press Ctrl-C again to leave them")
+		fmt.Fprintln(u.errs, "\nstopping all pods; press Ctrl-C again to leave them")
 		if err := a.Empty(running); err != nil {
 			return err
 		}

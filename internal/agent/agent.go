@@ -37,7 +37,9 @@ type Options struct {
 	Config *config.Config
 	// Manifests are files, directories and URLs beside those of the configuration (`bosun up PATH|URL…`).
 	Manifests []string
-	Log       *slog.Logger
+	// LeaveStrays leaves alone what is in the runtime and not this agent's.
+	LeaveStrays bool
+	Log         *slog.Logger
 }
 
 // Agent is one node's agent.
@@ -137,7 +139,7 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 		return err
 	}
 	a.set = worker.New(worker.Config{
-		Doer: performer, Ledger: a.ledger, Judge: a.judge, Wanted: a.wanted.Get, Node: a.node,
+		Doer: performer, Ledger: a.ledger, Judge: a.judge, Wanted: a.wanted.Get, Node: a.node, LeaveStrays: o.LeaveStrays,
 		Remembered: remembered, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
 		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health,
 	})
@@ -159,7 +161,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ledgers sync.WaitGroup
 	ledgers.Go(func() { runAll(base, a.log, []actor{{"ledger", a.ledger.Run}}) })
-	parts := append([]actor{{"observer", a.observer.Run}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}, {"cleaner", a.cleaner.Run}, {"log rotation", a.rotator.Run}, {"prober", a.prober.Run}}, a.sources...)
+	parts := append([]actor{{"observer", a.observer.Run}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}, {"cleaner", a.cleaner.Run}, {"log rotation", a.rotator.Run}, {"prober", a.prober.Run}, {"burstable weight", a.weigh}}, a.sources...)
 	runAll(ctx, a.log, append(parts, a.faces...))
 	stop()
 	ledgers.Wait()

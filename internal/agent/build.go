@@ -106,7 +106,8 @@ func (a *Agent) buildPerformer(ctx context.Context) (*perform.Performer, error) 
 		Runtime: a.client, Images: images{puller}, Volumes: found,
 		Cgroups: &cgroups{
 			client: a.client, config: cgroup.Config{Driver: cgroup.Driver(k.CgroupDriver), Root: k.CgroupRoot, Pod: options},
-			warn: func(text string) { a.log.Warn(text) }, made: a.keepTree,
+			limits: nodeLimits(a.cfg, a.host),
+			warn:   func(text string) { a.log.Warn(text) }, made: a.keepTree,
 		},
 		Files:      files,
 		Hooks:      hooks{hook.New(hook.Config{Runtime: commands{a.client}, Version: version, Notes: a.note})},
@@ -132,6 +133,8 @@ func (a *Agent) buildCleaner(v *volume.Volumes, files *podfs.Files) {
 		Places: []cleanup.Place{
 			{Name: "pod directories", List: uids(v.Pods)},
 			{Name: "cgroups", List: uids(a.cgroupPods)},
+		},
+		Names: []cleanup.Place{
 			{Name: "logs", List: func() ([]cleanup.Remains, error) {
 				dirs, err := files.LogDirs()
 				remains := make([]cleanup.Remains, 0, len(dirs))

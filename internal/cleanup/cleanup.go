@@ -24,6 +24,9 @@ type Place struct {
 // Config is what a Cleaner is built from.
 type Config struct {
 	Places []Place
+	// Names are places that only tell the names of pods found elsewhere: several agents may share them, so that what is
+	// there need not be this agent's.
+	Names []Place
 	// Tell receives everything found; it sorts out what belongs to pods that are known.
 	Tell func([]Remains)
 	// SweepLinks removes dead links to logs and returns how many.
@@ -68,6 +71,18 @@ func (c *Cleaner) look(ctx context.Context) {
 		}
 		for _, r := range remains {
 			if known, ok := found[r.UID]; !ok || known.Name == "" {
+				found[r.UID] = r
+			}
+		}
+	}
+	for _, place := range c.cfg.Names {
+		remains, err := place.List()
+		if err != nil {
+			c.cfg.Log.Warn("cannot look for the names of ended pods", "place", place.Name, "err", err)
+			continue
+		}
+		for _, r := range remains {
+			if known, ok := found[r.UID]; ok && known.Name == "" {
 				found[r.UID] = r
 			}
 		}

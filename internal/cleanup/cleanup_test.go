@@ -20,8 +20,12 @@ func TestCleanerTellsOfEachPodOnceALook(t *testing.T) {
 		c := New(Config{
 			Places: []Place{
 				{"pods", func() ([]Remains, error) { return []Remains{{UID: "a"}, {UID: "b"}}, nil }},
-				{"logs", func() ([]Remains, error) { return []Remains{{UID: "a", Namespace: "ns", Name: "web"}}, nil }},
 				{"broken", func() ([]Remains, error) { return nil, errors.New("no such device") }},
+			},
+			Names: []Place{
+				{"logs", func() ([]Remains, error) {
+					return []Remains{{UID: "a", Namespace: "ns", Name: "web"}, {UID: "other", Namespace: "ns", Name: "theirs"}}, nil
+				}},
 			},
 			Tell:       func(r []Remains) { told = append(told, r) },
 			SweepLinks: func(context.Context) (int, error) { swept++; return 1, nil },

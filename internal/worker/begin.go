@@ -46,7 +46,9 @@ func (s *Set) leftovers(wanted Wanted) []types.UID {
 	uids := map[types.UID]bool{}
 	for uid, st := range s.strays {
 		if len(st.observed.Sandboxes)+len(st.observed.Containers) > 0 {
-			uids[uid] = true
+			if !s.cfg.LeaveStrays {
+				uids[uid] = true
+			}
 		} else if wanted.Pods[uid] == nil {
 			delete(s.strays, uid)
 		}

@@ -42,6 +42,9 @@ type Config struct {
 	Doer   Doer
 	Ledger Ledger
 	Judge  Judge
+	// LeaveStrays leaves pods alone that only the runtime knows, and that neither the ledger nor the disk says are this
+	// agent's: they may be another agent's. Otherwise they are ended (behaviour 25).
+	LeaveStrays bool
 	// Wanted and Node return the newest values, and a channel that is closed when there are newer ones.
 	Wanted func() (Wanted, <-chan struct{})
 	Node   func() (Node, <-chan struct{})
