@@ -163,7 +163,7 @@ func (h *run) anyPod() *pod.Desired {
 
 // step does one random thing to the node.
 func (h *run) step() {
-	switch h.rand.IntN(13) {
+	switch h.rand.IntN(16) {
 	case 0, 1, 2:
 		h.names++
 		d := h.newPod(fmt.Sprint("pod", h.names))
@@ -208,6 +208,31 @@ func (h *run) step() {
 			f.LoseEvents, f.Replay = h.rand.Float64()*0.3, h.rand.Float64()*0.3
 			f.SlowMost = time.Duration(1+h.rand.IntN(300)) * time.Millisecond
 		})
+	case 13, 14:
+		if d := h.anyPod(); d != nil { // another image of one of its containers, under the same UID
+			n := *d
+			n.Pod = d.Pod.DeepCopy()
+			if inits := n.Pod.Spec.InitContainers; len(inits) > 0 && h.rand.IntN(2) == 0 {
+				c := &inits[h.rand.IntN(len(inits))]
+				if c.Image = h.pick("quick", "done"); pod.IsSidecar(c) {
+					c.Image = h.pick("run", "slow")
+				}
+			} else {
+				n.Pod.Spec.Containers[h.rand.IntN(len(n.Pod.Spec.Containers))].Image = h.pick("run", "slow", "stubborn", "quick", "done")
+			}
+			h.pods[n.UID()] = &n
+			h.publish(true)
+		}
+	case 15:
+		if d := h.anyPod(); d != nil { // ordered to end, and later to end sooner
+			n := *d
+			n.Deletion = &pod.Deletion{At: time.Now(), Grace: time.Duration(h.rand.IntN(60)) * time.Second}
+			if d.Deletion != nil {
+				n.Deletion.At = d.Deletion.At
+			}
+			h.pods[n.UID()] = &n
+			h.publish(true)
+		}
 	case 12:
 		h.world.Change(func(f *simworld.Faults) {
 			f.RuntimeDown, f.LedgerFull = h.rand.IntN(2) == 0, h.rand.IntN(4) == 0
@@ -267,6 +292,9 @@ func (h *run) verifyWanted(d *pod.Desired, p simworld.Pod) {
 	}
 	for i := range spec.Containers {
 		c := &spec.Containers[i]
+		if d.Deletion != nil {
+			continue
+		}
 		forever := c.Image == "run" || c.Image == "slow" || c.Image == "stubborn"
 		endless := spec.RestartPolicy == v1.RestartPolicyAlways
 		if stuck && p.Running[c.Name] > 0 {
