@@ -9,10 +9,10 @@ SOAK   ?= 10000
 SEED   ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check unit integration soak bench tools images deps clean
+.PHONY: help build run test check unit integration test-v2 soak bench tools images deps clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/bosun
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w' -o bin/bosun ./cmd/bosun
@@ -33,6 +33,10 @@ check: deps staticcheck ## format, vet, staticcheck, both architectures, layout,
 
 integration: tools images
 	$(GO) test -timeout 20m ./tests/...
+
+# Part of `integration`; alone, this shows what the machine says.
+test-v2: tools images ## the tests on cgroup v2 alone: in a virtual machine, whatever this machine has
+	$(GO) test -count 1 -v -timeout 20m ./tests/vm
 
 soak: ## play random histories: SOAK=how many, SEED=only this one
 	$(GO) test ./internal/worker -run Histories -timeout 0 -histories $(SOAK) -seed $(SEED)

@@ -23,7 +23,7 @@ const (
 	rootDir   = "/var/lib/kubelet"
 	nodeName  = "vm"
 	// patience bounds everything that is waited for: the machine is emulated, and slow.
-	patience = 4 * time.Minute
+	patience = 3 * time.Minute
 	// glance is the pause between two looks at something that has no event.
 	glance = 100 * time.Millisecond
 )
@@ -64,6 +64,7 @@ const cniConfig = `{
 const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 podPidsLimit: 100
+systemReserved: {cpu: 500m, memory: 100Mi}
 `
 
 var (

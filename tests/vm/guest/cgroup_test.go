@@ -1,0 +1,301 @@
+package guest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// The tests run in this order: the pods of one are there for the next.
+
+// TestCheck asks bosun what the machine lacks. The port of the bosun that runs is left out.
+func TestCheck(t *testing.T) {
+	good := regexp.MustCompile(`(?m)^ok +cgroup +cgroup v2 with cpu, cpuset, hugetlb, io, memory, `)
+	eventually(t, func() error { // it does not wait long for the runtime, which is slow here
+		out, err := exec.Command("/bin/bosun", "check", "--config=/etc/kubelet.yaml", "--root-dir="+rootDir,
+			"--container-runtime-endpoint=unix://"+socket, "--fail-swap-on=false", "--healthz-port=0").CombinedOutput()
+		if err == nil && !good.Match(out) {
+			err = errors.New("nothing good is said of cgroup v2")
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
+}
+
+// TestPods makes one pod of each kind, all at once.
+func TestPods(t *testing.T) {
+	t.Run("Guaranteed", testGuaranteed)
+	t.Run("Burstable", testBurstable)
+	t.Run("BestEffort", testBestEffort)
+	t.Run("OutOfMemory", testOutOfMemory)
+	t.Run("UserNamespace", testUserNamespace)
+}
+
+// Behaviours 175, 200, 203, 204, 205, 211, 214.
+func testGuaranteed(t *testing.T) {
+	t.Parallel()
+	b := newPod(t, "guaranteed", `
+spec:
+  containers:
+  - name: app
+    image: BOX
+    imagePullPolicy: IfNotPresent
+    args: [write, /scratch/file, text, then, stat, /scratch/file, then, wait]
+    resources: {limits: {cpu: 500m, memory: 64Mi}}
+    volumeMounts: [{name: scratch, mountPath: /scratch}]
+  volumes: [{name: scratch, emptyDir: {medium: Memory, sizeLimit: 16Mi}}]
+`)
+	app, uid := b.untilRunning("app"), b.uid()
+	b.output("app", "/scratch/file mode=")
+	checkMemoryVolume(t, uid)
+	dir := filepath.Join(cgroups, "kubepods", "pod"+uid)
+	checkFiles(t, dir, map[string]string{
+		"cpu.weight": "20", // of 512 shares
+		"cpu.max":    "50000 100000", "memory.max": "67108864", "pids.max": "100",
+	})
+	checkFiles(t, filepath.Join(dir, app.Id), map[string]string{
+		"cpu.max": "50000 100000", "memory.max": "67108864", "memory.swap.max": "0", "memory.oom.group": "1", "memory.high": "max",
+	})
+}
+
+// Behaviours 200, 203 to 206, 211, 214.
+func testBurstable(t *testing.T) {
+	t.Parallel()
+	b := newPod(t, "burstable", `
+spec:
+  containers:
+  - {name: bounded, image: BOX, imagePullPolicy: IfNotPresent, args: [wait], resources: {requests: {cpu: 250m, memory: 32Mi}, limits: {cpu: 1500m, memory: 48Mi}}}
+  - {name: free, image: BOX, imagePullPolicy: IfNotPresent, args: [wait], resources: {requests: {cpu: 250m}}}
+`)
+	bounded, free := b.untilRunning("bounded"), b.untilRunning("free")
+	class := filepath.Join(cgroups, "kubepods", "burstable")
+	dir := filepath.Join(class, "pod"+b.uid())
+	// One container has no limit, so the pod has none; the weight is that of the sum of requests.
+	checkFiles(t, dir, map[string]string{"cpu.weight": "20", "cpu.max": "max 100000", "memory.max": "max", "pids.max": "100"})
+	checkFiles(t, filepath.Join(dir, bounded.Id), map[string]string{
+		"cpu.max": "150000 100000", "memory.max": "50331648", "memory.swap.max": "0", "memory.oom.group": "1", "memory.high": "max",
+	})
+	checkFiles(t, filepath.Join(dir, free.Id), map[string]string{
+		"cpu.max": "max 100000", "memory.max": "max", "memory.swap.max": "0", "memory.oom.group": "1",
+	})
+	// No other burstable pod asks for CPU time.
+	eventually(t, func() error {
+		if got := read(t, class, "cpu.weight"); got != "20" {
+			return fmt.Errorf("the weight of burstable pods is %s, want 20", got)
+		}
+		return nil
+	})
+}
+
+// Behaviours 200, 205, 206, 207.
+func testBestEffort(t *testing.T) {
+	t.Parallel()
+	b := newPod(t, "besteffort", "spec:\n  containers:\n  - {name: app, image: BOX, imagePullPolicy: IfNotPresent, args: [wait]}\n")
+	app := b.untilRunning("app")
+	class := filepath.Join(cgroups, "kubepods", "besteffort")
+	dir := filepath.Join(class, "pod"+b.uid())
+	checkFiles(t, class, map[string]string{"cpu.weight": "1", "memory.max": "max"})
+	checkFiles(t, dir, map[string]string{"cpu.weight": "1", "cpu.max": "max 100000", "memory.max": "max", "pids.max": "100"})
+	checkFiles(t, filepath.Join(dir, app.Id), map[string]string{"memory.max": "max", "memory.swap.max": "0", "memory.oom.group": "1"})
+}
+
+// TestNodeLimits is behaviour 207: all pods together get what is not reserved.
+func TestNodeLimits(t *testing.T) {
+	var total int64
+	if _, err := fmt.Sscanf(read(t, "/proc/meminfo"), "MemTotal: %d kB", &total); err != nil {
+		t.Fatal(err)
+	}
+	checkFiles(t, filepath.Join(cgroups, "kubepods"), map[string]string{
+		"memory.max": fmt.Sprint(total<<10 - 100<<20),
+		"cpu.weight": "59", // of 1536 shares: two processors less 500m
+	})
+}
+
+// An out of memory container is killed as a whole, is said to have been, and starts again: at once the first time,
+// after ten seconds the second (behaviours 137, 138, 211).
+func testOutOfMemory(t *testing.T) {
+	t.Parallel()
+	b := newPod(t, "eater", `
+spec:
+  containers:
+  - {name: app, image: BOX, imagePullPolicy: IfNotPresent, args: [alloc, "200"], resources: {limits: {memory: 24Mi}}}
+`)
+	attempt := func(n uint32, done bool) *runtimeapi.ContainerStatus {
+		return b.until("app", fmt.Sprintf("attempt %d, ended %v", n, done), func(c *runtimeapi.ContainerStatus) bool {
+			return c.Metadata.Attempt == n && c.StartedAt > 0 && (!done || c.FinishedAt > 0)
+		})
+	}
+	first := attempt(0, true)
+	if first.Reason != "OOMKilled" || first.ExitCode != 137 {
+		t.Errorf("ended with %d, %q: want 137, OOMKilled", first.ExitCode, first.Reason)
+	}
+	second := attempt(1, true)
+	third := attempt(2, false)
+	if pause := time.Duration(third.StartedAt - second.FinishedAt); pause < 10*time.Second {
+		t.Errorf("the third attempt began %v after the end of the second, want 10s of back-off at least", pause)
+	}
+	events := read(t, cgroups, "kubepods", "burstable", "pod"+b.uid(), "memory.events")
+	if !strings.Contains(events, "oom_group_kill ") || strings.Contains(events, "oom_group_kill 0") {
+		t.Errorf("no container was killed as a group: %s", events)
+	}
+	b.remove()
+	b.awaitGone()
+}
+
+// checkMemoryVolume: memory of a volume is never swapped out where the kernel can promise it (behaviour 175).
+func checkMemoryVolume(t *testing.T, uid string) {
+	t.Helper()
+	place := filepath.Join(rootDir, "pods", uid, "volumes", "kubernetes.io~empty-dir", "scratch")
+	mounts := read(t, "/proc/self/mountinfo")
+	for line := range strings.Lines(mounts) {
+		if strings.Fields(line)[4] != place {
+			continue
+		}
+		for _, word := range []string{" tmpfs ", "noswap", "size=16384k"} {
+			if !strings.Contains(line, word) {
+				t.Errorf("%q is missing in %s", word, line)
+			}
+		}
+		return
+	}
+	t.Errorf("nothing is mounted on %s:\n%s", place, mounts)
+}
+
+// Root in the pod is nobody on the node, and yet owns its volumes (hostUsers: false).
+func testUserNamespace(t *testing.T) {
+	t.Parallel()
+	b := newPod(t, "userns", `
+spec:
+  hostUsers: false
+  containers:
+  - name: app
+    image: BOX
+    imagePullPolicy: IfNotPresent
+    args: [cat, /proc/self/uid_map, then, write, /disk/file, text, then, stat, /disk/file, then, write, /memory/file, text, then,
+      stat, /memory/file, then, cat, /etc/hosts, then, write, /dev/termination-log, bye, then, say, done, then, wait]
+    volumeMounts: [{name: disk, mountPath: /disk}, {name: memory, mountPath: /memory}]
+  volumes:
+  - {name: disk, emptyDir: {}}
+  - {name: memory, emptyDir: {medium: Memory}}
+`)
+	said := b.output("app", "done\n")
+	var inside, first, length int64
+	if _, err := fmt.Sscan(said, &inside, &first, &length); err != nil || inside != 0 || first < 65536 || length != 65536 {
+		t.Errorf("the map of users is %d %d %d (%v), want 65536 users from above the node's own", inside, first, length, err)
+	}
+	for _, file := range []string{"/disk/file", "/memory/file"} {
+		if !strings.Contains(said, file+" mode=-rw-r--r-- uid=0 gid=0") {
+			t.Errorf("%s is not root's in the pod: %s", file, said)
+		}
+	}
+	if !strings.Contains(said, "localhost") {
+		t.Errorf("the hosts file cannot be read: %s", said)
+	}
+	app := b.untilRunning("app")
+	pid := read(t, cgroups, "kubepods", "besteffort", "pod"+b.uid(), app.Id, "cgroup.procs")
+	info, err := os.Stat("/proc/" + pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if owner := int64(info.Sys().(*syscall.Stat_t).Uid); owner != first {
+		t.Errorf("on the node, user %d runs the container, want %d", owner, first)
+	}
+}
+
+// TestRestart kills bosun: containers go on, and the next one takes them over.
+func TestRestart(t *testing.T) {
+	before := everything(t)
+	if err := killBosun(); err != nil {
+		t.Fatal(err)
+	}
+	if err := startBosun(); err != nil {
+		t.Fatal(err)
+	}
+	// It knows that the pod is one it has to end, so it has seen everything.
+	gone := &box{t, "besteffort"}
+	gone.remove()
+	gone.awaitGone()
+	after := everything(t)
+	if len(before) != 5 || len(after) != 4 {
+		t.Errorf("%d containers before, want 5: %v; %d after, want 4: %v", len(before), before, len(after), after)
+	}
+	for _, c := range after {
+		if !slices.Contains(before, c) {
+			t.Errorf("%s is new", c)
+		}
+	}
+}
+
+// everything lists the containers that run.
+func everything(t *testing.T) (found []string) {
+	t.Helper()
+	list, err := cri.ListContainers(t.Context(), &runtimeapi.ListContainersRequest{Filter: &runtimeapi.ContainerFilter{
+		State: &runtimeapi.ContainerStateValue{State: runtimeapi.ContainerState_CONTAINER_RUNNING},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range list.Containers {
+		found = append(found, c.Metadata.Name+" "+c.Id)
+	}
+	return found
+}
+
+// TestRemoval ends all pods: no sandbox, cgroup, mount or directory is left of them.
+func TestRemoval(t *testing.T) {
+	paths, err := filepath.Glob(filepath.Join(manifests, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, func() error {
+		list, err := cri.ListPodSandbox(t.Context(), &runtimeapi.ListPodSandboxRequest{})
+		if err != nil {
+			return err
+		}
+		left := []string{}
+		for _, s := range list.Items {
+			left = append(left, "sandbox of "+s.Metadata.Name)
+		}
+		err = filepath.WalkDir(filepath.Join(cgroups, "kubepods"), func(path string, e fs.DirEntry, err error) error {
+			if err == nil && strings.HasPrefix(e.Name(), "pod") {
+				left = append(left, path)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		dirs, err := filepath.Glob(filepath.Join(rootDir, "pods", "*"))
+		if err != nil {
+			return err
+		}
+		left = append(left, dirs...)
+		for line := range strings.Lines(read(t, "/proc/self/mountinfo")) {
+			if point := strings.Fields(line)[4]; strings.HasPrefix(point, filepath.Join(rootDir, "pods")) {
+				left = append(left, "mount "+point)
+			}
+		}
+		if len(left) > 0 {
+			return fmt.Errorf("left: %s", strings.Join(left, ", "))
+		}
+		return nil
+	})
+}
