@@ -43,7 +43,7 @@ var floors = map[string]floor{
 	"image": outside, "ledger": outside, "machine": outside, "metrics": outside, "mount": outside, "podfs": outside, "preflight": outside, "process": outside, "runtime": outside,
 	"safepath": outside, "stats": outside, "systemd": outside, "userns": outside, "volume": outside,
 
-	"cleanup": loops, "heartbeat": loops, "observe": loops, "perform": loops, "plugin": loops, "pressure": loops, "probe": loops,
+	"cleanup": loops, "heartbeat": loops, "limits": loops, "observe": loops, "perform": loops, "plugin": loops, "pressure": loops, "probe": loops,
 	"report": loops, "shutdown": loops, "source": loops, "worker": loops,
 
 	"nodeapi": faces, "serve": faces,

@@ -3,15 +3,11 @@ package agent
 import (
 	"context"
 	"errors"
-	"sync"
-	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/bosun-project/bosun/internal/cgroup"
-	"github.com/bosun-project/bosun/internal/fault"
 	"github.com/bosun-project/bosun/internal/hook"
 	"github.com/bosun-project/bosun/internal/image"
 	"github.com/bosun-project/bosun/internal/metrics"
@@ -69,82 +65,6 @@ type commands struct{ client *runtime.Client }
 func (c commands) Exec(ctx context.Context, id string, command []string) (stdout, stderr []byte, exitCode int32, err error) {
 	r, err := c.client.ExecSync(ctx, id, command, 0)
 	return r.Stdout, r.Stderr, r.ExitCode, err
-}
-
-// cgroups keeps pods' cgroups. Which driver is in use is the runtime's to say (behaviour 202), so the tree is made when
-// it is first needed and the runtime answers.
-type cgroups struct {
-	client *runtime.Client
-	config cgroup.Config
-	limits cgroup.Resources
-	warn   func(string)
-	made   func(*cgroup.Tree)
-
-	mu   sync.Mutex
-	tree *cgroup.Tree
-}
-
-// driverWait bounds how long a runtime may take to say which cgroup driver it uses.
-const driverWait = 10 * time.Second
-
-func (c *cgroups) ready(ctx context.Context) (*cgroup.Tree, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.tree != nil {
-		return c.tree, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, driverWait)
-	defer cancel()
-	config := c.config
-	switch said, err := c.client.RuntimeConfig(ctx); {
-	case err == nil && said != "":
-		config.Driver = cgroup.Driver(said)
-	case err != nil && !errors.Is(err, fault.ErrUnsupported):
-		return nil, err
-	}
-	tree, err := cgroup.New(config)
-	if err != nil {
-		return nil, err
-	}
-	warning, err := tree.EnsureQOS(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if warning != "" {
-		c.warn(warning)
-	}
-	if err := tree.SetNodeLimits(ctx, c.limits); err != nil {
-		c.warn(err.Error())
-	}
-	c.tree = tree
-	c.made(tree)
-	return tree, nil
-}
-
-func (c *cgroups) Ensure(ctx context.Context, p *v1.Pod) error {
-	tree, err := c.ready(ctx)
-	if err != nil {
-		return err
-	}
-	return tree.Ensure(ctx, p)
-}
-
-// Parent is empty until the tree exists; a sandbox is only made after Ensure.
-func (c *cgroups) Parent(p *v1.Pod) string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.tree == nil {
-		return ""
-	}
-	return c.tree.Parent(p)
-}
-
-func (c *cgroups) Remove(ctx context.Context, uid types.UID) error {
-	tree, err := c.ready(ctx)
-	if err != nil {
-		return err
-	}
-	return tree.Remove(ctx, uid)
 }
 
 // counted hands reports on to the workers and lets the metrics count what they tell of.

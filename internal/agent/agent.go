@@ -12,7 +12,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/bosun-project/bosun/internal/cgroup"
 	"github.com/bosun-project/bosun/internal/cleanup"
 	"github.com/bosun-project/bosun/internal/config"
 	"github.com/bosun-project/bosun/internal/containerlog"
@@ -20,7 +19,9 @@ import (
 	"github.com/bosun-project/bosun/internal/image"
 	"github.com/bosun-project/bosun/internal/latest"
 	"github.com/bosun-project/bosun/internal/ledger"
+	"github.com/bosun-project/bosun/internal/limits"
 	"github.com/bosun-project/bosun/internal/metrics"
+	"github.com/bosun-project/bosun/internal/nodestatus"
 	"github.com/bosun-project/bosun/internal/note"
 	"github.com/bosun-project/bosun/internal/observe"
 	"github.com/bosun-project/bosun/internal/plan"
@@ -47,6 +48,7 @@ type Agent struct {
 	log  *slog.Logger
 	cfg  *config.Config
 	host host.Facts
+	room nodestatus.Room
 	ips  []string
 
 	notes    *note.List
@@ -62,12 +64,12 @@ type Agent struct {
 	metrics  *metrics.Metrics
 	rotator  *containerlog.Rotator
 	prober   *probe.Loop
+	cgroups  *cgroups
+	limits   *limits.Loop
 	answers  *serve.Faces
 	sources  []actor
 	faces    []actor
 
-	treeLock sync.Mutex
-	tree     *cgroup.Tree
 	// emptied, once set, makes the sources want nothing: the way to end all pods.
 	emptied latest.Cell[bool]
 	wanted  latest.Cell[worker.Wanted]
@@ -86,6 +88,7 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 	if err := os.MkdirAll(o.Config.RootDir, 0o750); err != nil {
 		return nil, fmt.Errorf("make the state directory: %w", err)
 	}
+	a.room = roomOf(a.cfg, a.host)
 	a.buildMetrics()
 	remembered, err := a.openLedger()
 	if err != nil {
@@ -128,8 +131,8 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 		return err
 	}
 	a.settings = &settings{
-		cfg: a.cfg, host: a.host, ips: a.ips, allocatable: allocatable(a.cfg, a.host), log: a.log,
-		cgroupVersion: a.cgroupVersion, health: func() observe.Health { return a.observer.Health().Value() },
+		cfg: a.cfg, host: a.host, ips: a.ips, allocatable: a.room.Allocatable, log: a.log,
+		cgroupVersion: func() int { return a.cgroups.version() }, health: func() observe.Health { return a.observer.Health().Value() },
 	}
 	if err := a.buildSources(o.Manifests, remembered); err != nil {
 		return err
@@ -152,6 +155,7 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 	})
 	a.buildRotator()
 	a.buildProber()
+	a.buildLimits()
 	a.buildFaces()
 	return nil
 }
@@ -161,7 +165,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ledgers sync.WaitGroup
 	ledgers.Go(func() { runAll(base, a.log, []actor{{"ledger", a.ledger.Run}}) })
-	parts := append([]actor{{"observer", a.observer.Run}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}, {"cleaner", a.cleaner.Run}, {"log rotation", a.rotator.Run}, {"prober", a.prober.Run}, {"burstable weight", a.weigh}}, a.sources...)
+	parts := append([]actor{{"observer", a.observer.Run}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}, {"cleaner", a.cleaner.Run}, {"log rotation", a.rotator.Run}, {"prober", a.prober.Run}, {"limits", a.limits.Run}}, a.sources...)
 	runAll(ctx, a.log, append(parts, a.faces...))
 	stop()
 	ledgers.Wait()
@@ -240,15 +244,6 @@ func (a *Agent) note(n note.Note) {
 
 func (a *Agent) nodeNote(level note.Level, reason, message string) {
 	a.note(note.Note{At: time.Now(), Level: level, Reason: reason, Message: message, About: note.About{Kind: "Node", Name: a.host.Name}})
-}
-
-func (a *Agent) cgroupVersion() int {
-	a.treeLock.Lock()
-	defer a.treeLock.Unlock()
-	if a.tree == nil {
-		return 2
-	}
-	return a.tree.Version()
 }
 
 func crashCap(c *config.Config) time.Duration {

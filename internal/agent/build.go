@@ -9,7 +9,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/bosun-project/bosun/internal/cgroup"
 	"github.com/bosun-project/bosun/internal/cleanup"
 	"github.com/bosun-project/bosun/internal/credential"
 	"github.com/bosun-project/bosun/internal/hook"
@@ -76,7 +75,7 @@ func (a *Agent) buildSources(manifests []string, remembered map[types.UID]plan.R
 // buildPerformer makes what carries out effects, and tells which pods have left something on disk.
 func (a *Agent) buildPerformer(ctx context.Context) (*perform.Performer, error) {
 	k := &a.cfg.Kubelet
-	ids := userns.Config{RootDir: a.cfg.RootDir, MaxPods: maxPods(a.cfg, a.host)}
+	ids := userns.Config{RootDir: a.cfg.RootDir, MaxPods: a.room.MaxPods}
 	if k.UserNamespaces != nil && k.UserNamespaces.IDsPerPod != nil {
 		ids.IDsPerPod = *k.UserNamespaces.IDsPerPod
 	}
@@ -90,25 +89,15 @@ func (a *Agent) buildPerformer(ctx context.Context) (*perform.Performer, error) 
 		return nil, err
 	}
 	a.puller = puller
-	options := cgroup.Options{NoQuota: k.CPUCFSQuota != nil && !*k.CPUCFSQuota}
-	if k.CPUCFSQuotaPeriod != nil {
-		options.CPUPeriod = uint64(k.CPUCFSQuotaPeriod.Microseconds())
-	}
-	if k.PodPidsLimit != nil {
-		options.PidsLimit = *k.PodPidsLimit
-	}
-	for size := range a.host.HugePages {
-		options.PageSizes = append(options.PageSizes, cgroup.PageSize(size))
+	a.cgroups = &cgroups{
+		client: a.client, config: cgroupConfig(a.cfg, a.host), room: a.room,
+		warn: func(text string) { a.log.Warn(text) }, made: a.metrics.CgroupVersion,
 	}
 	files := podfs.New(podfs.Config{RootDir: a.cfg.RootDir, PodLogsDir: k.PodLogsDir, Volumes: found})
 	a.buildCleaner(found, files)
 	performer := perform.New(perform.Config{
 		Runtime: a.client, Images: images{puller}, Volumes: found,
-		Cgroups: &cgroups{
-			client: a.client, config: cgroup.Config{Driver: cgroup.Driver(k.CgroupDriver), Root: k.CgroupRoot, Pod: options},
-			limits: nodeLimits(a.cfg, a.host),
-			warn:   func(text string) { a.log.Warn(text) }, made: a.keepTree,
-		},
+		Cgroups:    a.cgroups,
 		Files:      files,
 		Hooks:      hooks{hook.New(hook.Config{Runtime: commands{a.client}, Version: version, Notes: a.note})},
 		Namespaces: a.ids,
@@ -132,7 +121,7 @@ func (a *Agent) buildCleaner(v *volume.Volumes, files *podfs.Files) {
 	a.cleaner = cleanup.New(cleanup.Config{
 		Places: []cleanup.Place{
 			{Name: "pod directories", List: uids(v.Pods)},
-			{Name: "cgroups", List: uids(a.cgroupPods)},
+			{Name: "cgroups", List: uids(a.cgroups.pods)},
 		},
 		Names: []cleanup.Place{
 			{Name: "logs", List: func() ([]cleanup.Remains, error) {
@@ -153,23 +142,6 @@ func (a *Agent) buildCleaner(v *volume.Volumes, files *podfs.Files) {
 		},
 		SweepLinks: files.SweepLinks, Log: a.log,
 	})
-}
-
-// cgroupPods lists the pods that have a cgroup; none while the tree is not known yet.
-func (a *Agent) cgroupPods() ([]types.UID, error) {
-	a.treeLock.Lock()
-	tree := a.tree
-	a.treeLock.Unlock()
-	if tree == nil {
-		return nil, nil
-	}
-	return tree.Pods()
-}
-
-func (a *Agent) keepTree(t *cgroup.Tree) {
-	a.treeLock.Lock()
-	defer a.treeLock.Unlock()
-	a.tree = t
 }
 
 func (a *Agent) buildPuller() (*image.Puller, error) {

@@ -6,10 +6,10 @@ import (
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/bosun-project/bosun/internal/config"
 	"github.com/bosun-project/bosun/internal/host"
+	"github.com/bosun-project/bosun/internal/nodestatus"
 	"github.com/bosun-project/bosun/internal/observe"
 	"github.com/bosun-project/bosun/internal/translate"
 )
@@ -88,48 +88,9 @@ func hostsFile() []byte {
 	return text
 }
 
-// allocatable is what pods may use: the machine's capacity less what is reserved (behaviours 208, 209).
-func allocatable(c *config.Config, h host.Facts) v1.ResourceList {
-	list := v1.ResourceList{
-		v1.ResourceCPU:    *resource.NewQuantity(int64(h.CPUs), resource.DecimalSI),
-		v1.ResourceMemory: *resource.NewQuantity(h.Memory, resource.BinarySI),
-		v1.ResourcePods:   *resource.NewQuantity(int64(maxPods(c, h)), resource.DecimalSI),
-	}
-	if disk, err := host.Disk(c.RootDir); err == nil {
-		list[v1.ResourceEphemeralStorage] = *resource.NewQuantity(disk, resource.BinarySI)
-	}
-	for size, bytes := range h.HugePages {
-		name := v1.ResourceName(v1.ResourceHugePagesPrefix + resource.NewQuantity(size, resource.BinarySI).String())
-		list[name] = *resource.NewQuantity(bytes, resource.BinarySI)
-		take(list, v1.ResourceMemory, *resource.NewQuantity(bytes, resource.BinarySI))
-	}
-	for _, reserved := range []map[string]string{c.Kubelet.KubeReserved, c.Kubelet.SystemReserved} {
-		for name, text := range reserved {
-			if q, err := resource.ParseQuantity(text); err == nil {
-				take(list, v1.ResourceName(name), q)
-			}
-		}
-	}
-	return list
-}
-
-func take(list v1.ResourceList, name v1.ResourceName, q resource.Quantity) {
-	have, ok := list[name]
-	if !ok {
-		return
-	}
-	have.Sub(q)
-	if have.Sign() < 0 {
-		have = resource.Quantity{}
-	}
-	list[name] = have
-}
-
-// maxPods is the number of pods the node takes (behaviour 298).
-func maxPods(c *config.Config, h host.Facts) int {
-	most := int(c.Kubelet.MaxPods)
-	if per := int(c.Kubelet.PodsPerCore); per > 0 {
-		most = min(most, per*h.CPUs)
-	}
-	return most
+// roomOf asks what the node has to give to pods.
+func roomOf(c *config.Config, h host.Facts) nodestatus.Room {
+	m := nodestatus.Machine{CPUs: h.CPUs, Memory: h.Memory, PIDs: h.PIDs, HugePages: h.HugePages}
+	m.Disk, _ = host.Disk(c.RootDir) // without it pods cannot ask for room on it, and all else goes on
+	return nodestatus.RoomOf(m, c)
 }

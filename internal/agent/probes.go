@@ -71,7 +71,7 @@ func (q questions) Exec(ctx context.Context, id string, command []string, timeou
 func (a *Agent) judge(candidate *pod.Desired, staying []*pod.Desired) plan.Verdict {
 	h := a.observer.Health().Value()
 	node := admission.Node{
-		Name: a.host.Name, Allocatable: a.settings.allocatable, MaxPods: maxPods(a.cfg, a.host), Kernel: a.host.Kernel,
+		Name: a.host.Name, Allocatable: a.settings.allocatable, MaxPods: a.room.MaxPods, Kernel: a.host.Kernel,
 		AllowedUnsafeSysctls: a.cfg.Kubelet.AllowedUnsafeSysctls, Handlers: h.Handlers, Features: h.Features,
 	}
 	if a.host.AppArmor {

@@ -20,6 +20,8 @@ type Facts struct {
 	CPUs   int
 	Memory int64
 	Swap   int64
+	// PIDs is how many processes and threads the kernel allows; 0 if it does not tell.
+	PIDs int64
 	// HugePages is how many bytes of huge pages there are, by page size.
 	HugePages map[int64]int64
 	// Throttle holds the thermal_throttle directories that exist; containers must not see them (behaviour 99).
@@ -51,8 +53,23 @@ func Read(override string) (Facts, error) {
 	_, err = os.Stat("/sys/fs/selinux/enforce")
 	return Facts{
 		Name: name, CPUs: runtime.NumCPU(), Memory: int64(info.Totalram) * unit, Swap: int64(info.Totalswap) * unit,
+		PIDs:      mostPIDs("/proc/sys/kernel"),
 		HugePages: hugePages("/sys/kernel/mm/hugepages"), Throttle: throttle, SELinux: err == nil, AppArmor: appArmor("/sys/module/apparmor/parameters/enabled"), Kernel: unix.ByteSliceToString(system.Release[:]),
 	}, nil
+}
+
+// mostPIDs is the least of the kernel's two bounds that can be read.
+func mostPIDs(dir string) (most int64) {
+	for _, file := range []string{"pid_max", "threads-max"} {
+		text, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil {
+			continue
+		}
+		if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && (most == 0 || n < most) {
+			most = n
+		}
+	}
+	return most
 }
 
 func appArmor(parameter string) bool {

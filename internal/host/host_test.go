@@ -42,6 +42,21 @@ func TestHugePages(t *testing.T) {
 	}
 }
 
+func TestMostPIDs(t *testing.T) {
+	dir := t.TempDir()
+	if got := mostPIDs(dir); got != 0 {
+		t.Errorf("%d without the files", got)
+	}
+	for file, text := range map[string]string{"pid_max": "4194304\n", "threads-max": "30000\n"} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := mostPIDs(dir); got != 30000 {
+		t.Errorf("%d, want the lesser one", got)
+	}
+}
+
 func TestAddresses(t *testing.T) {
 	for _, c := range []struct {
 		given, name string

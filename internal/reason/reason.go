@@ -83,3 +83,9 @@ const (
 	ContainerRuntimeUp   = "ContainerRuntimeUp"
 	ContainerRuntimeDown = "ContainerRuntimeDown"
 )
+
+// Reasons of events about what pods may use of the node (behaviour 208).
+const (
+	NodeAllocatableEnforced          = "NodeAllocatableEnforced"
+	FailedNodeAllocatableEnforcement = "FailedNodeAllocatableEnforcement"
+)

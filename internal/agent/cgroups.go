@@ -1,0 +1,184 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bosun-project/bosun/internal/cgroup"
+	"github.com/bosun-project/bosun/internal/config"
+	"github.com/bosun-project/bosun/internal/fault"
+	"github.com/bosun-project/bosun/internal/host"
+	"github.com/bosun-project/bosun/internal/limits"
+	"github.com/bosun-project/bosun/internal/nodestatus"
+	"github.com/bosun-project/bosun/internal/runtime"
+	"github.com/bosun-project/bosun/internal/worker"
+)
+
+// cgroups keeps the cgroups of pods and of all pods together. Which driver is in use is the runtime's to say
+// (behaviour 202), so the tree is made when it is first needed and the runtime answers.
+type cgroups struct {
+	client *runtime.Client
+	config cgroup.Config
+	room   nodestatus.Room
+	warn   func(string)
+	// made is told of the version of cgroups.
+	made func(version int)
+
+	mu   sync.Mutex
+	tree *cgroup.Tree
+}
+
+// driverWait bounds how long a runtime may take to say which cgroup driver it uses.
+const driverWait = 10 * time.Second
+
+func (c *cgroups) ready(ctx context.Context) (*cgroup.Tree, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tree != nil {
+		return c.tree, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, driverWait)
+	defer cancel()
+	config := c.config
+	switch said, err := c.client.RuntimeConfig(ctx); {
+	case err == nil && said != "":
+		config.Driver = cgroup.Driver(said)
+	case err != nil && !errors.Is(err, fault.ErrUnsupported):
+		return nil, err
+	}
+	tree, err := cgroup.New(config)
+	if err != nil {
+		return nil, err
+	}
+	warning, err := tree.EnsureQOS(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if warning != "" {
+		c.warn(warning)
+	}
+	c.tree = tree
+	c.made(tree.Version())
+	return tree, nil
+}
+
+// known is the tree, nil until it is made.
+func (c *cgroups) known() *cgroup.Tree {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.tree
+}
+
+// version is 1 or 2; 2 until the tree is made.
+func (c *cgroups) version() int {
+	if t := c.known(); t != nil {
+		return t.Version()
+	}
+	return 2
+}
+
+func (c *cgroups) Ensure(ctx context.Context, p *v1.Pod) error {
+	tree, err := c.ready(ctx)
+	if err != nil {
+		return err
+	}
+	return tree.Ensure(ctx, p)
+}
+
+// Parent is empty until the tree exists; a sandbox is only made after Ensure.
+func (c *cgroups) Parent(p *v1.Pod) string {
+	if t := c.known(); t != nil {
+		return t.Parent(p)
+	}
+	return ""
+}
+
+func (c *cgroups) Remove(ctx context.Context, uid types.UID) error {
+	tree, err := c.ready(ctx)
+	if err != nil {
+		return err
+	}
+	return tree.Remove(ctx, uid)
+}
+
+// Limit writes what the node's room says for all pods together.
+func (c *cgroups) Limit(ctx context.Context) error {
+	tree, err := c.ready(ctx)
+	if err != nil {
+		return err
+	}
+	all := cgroup.Unlimited()
+	if c.room.Enforced {
+		all = cgroup.NodeResources(c.room.Capacity, c.room.SystemReserved, c.room.KubeReserved)
+	}
+	wrong := []error{tree.SetNodeLimits(ctx, all)}
+	for _, r := range c.room.Reserves {
+		wrong = append(wrong, tree.SetReserve(ctx, r.Cgroup, cgroup.ReserveResources(r.Amount, r.WeightOnly)))
+	}
+	return errors.Join(wrong...)
+}
+
+func (c *cgroups) Weigh(ctx context.Context, shares uint64) error {
+	tree, err := c.ready(ctx)
+	if err != nil {
+		return err
+	}
+	return tree.SetBurstableShares(ctx, shares)
+}
+
+// pods lists the pods that have a cgroup; none while the tree is not known yet.
+func (c *cgroups) pods() ([]types.UID, error) {
+	if t := c.known(); t != nil {
+		return t.Pods()
+	}
+	return nil, nil
+}
+
+// cgroupConfig is what the configuration says of cgroups.
+func cgroupConfig(c *config.Config, h host.Facts) cgroup.Config {
+	k := &c.Kubelet
+	options := cgroup.Options{NoQuota: k.CPUCFSQuota != nil && !*k.CPUCFSQuota}
+	if k.CPUCFSQuotaPeriod != nil {
+		options.CPUPeriod = uint64(k.CPUCFSQuotaPeriod.Microseconds())
+	}
+	if k.PodPidsLimit != nil {
+		options.PidsLimit = *k.PodPidsLimit
+	}
+	for size := range h.HugePages {
+		options.PageSizes = append(options.PageSizes, cgroup.PageSize(size))
+	}
+	return cgroup.Config{
+		Driver: cgroup.Driver(k.CgroupDriver), Root: k.CgroupRoot, Pod: options, Flat: k.CgroupsPerQOS != nil && !*k.CgroupsPerQOS,
+	}
+}
+
+// buildLimits makes what keeps the limits of all pods together.
+func (a *Agent) buildLimits() {
+	a.limits = limits.New(limits.Config{
+		Up: func() (bool, <-chan struct{}) {
+			h, newer := a.observer.Health().Get()
+			return h.Up, newer
+		},
+		Pods: func() ([]*v1.Pod, <-chan struct{}) {
+			entries, newer := a.set.Table().Pods()
+			return active(entries), newer
+		},
+		Shares: cgroup.BurstableShares, Cgroups: a.cgroups, Enforced: a.room.Enforced, Node: a.host.Name, Notes: a.note,
+	})
+}
+
+// active are the pods that run or are about to.
+func active(entries []*worker.Entry) []*v1.Pod {
+	pods := make([]*v1.Pod, 0, len(entries))
+	for _, e := range entries {
+		if phase := e.Status.Phase; phase != v1.PodSucceeded && phase != v1.PodFailed {
+			pods = append(pods, e.Desired.Pod)
+		}
+	}
+	return pods
+}
