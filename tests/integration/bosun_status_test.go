@@ -412,3 +412,24 @@ func TestPortTaken(t *testing.T) {
 		t.Errorf("the server came %v after the port was free", took)
 	}
 }
+
+// A container whose liveness probe fails gets the probe's own grace, not the pod's (behaviours 121, 122).
+func TestLivenessGrace(t *testing.T) {
+	t.Parallel()
+	n := sharedNode(t)
+	b := n.pod(t, "lifeless", `
+spec:
+  terminationGracePeriodSeconds: 10
+  containers:
+  - {name: main, image: BOX, args: [ignore-term], livenessProbe: {exec: {command: [/testbox, exit, "1"]}, periodSeconds: 1, failureThreshold: 1, initialDelaySeconds: 1, terminationGracePeriodSeconds: 3}}
+`)
+	first := b.untilRunning("main")
+	decided := n.loggedAt(t, "Container main failed liveness probe, will be restarted", "lifeless-here")
+	c := b.lastOf(first.Id)
+	same(t, "exit code", c.ExitCode, int32(137))
+	if took := time.Unix(0, c.FinishedAt).Sub(decided); took < 2*time.Second || took > 5*time.Second {
+		t.Errorf("the container was killed after %v, want 3s", took)
+	}
+	b.until("main", "restarted", renewed(first))
+	b.write(n.text("lifeless", "spec: {terminationGracePeriodSeconds: 1, containers: [{name: main, image: BOX}]}")) // to end soon
+}
