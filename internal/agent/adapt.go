@@ -3,36 +3,49 @@ package agent
 import (
 	"context"
 	"errors"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/bosun-project/bosun/internal/health"
 	"github.com/bosun-project/bosun/internal/hook"
 	"github.com/bosun-project/bosun/internal/image"
 	"github.com/bosun-project/bosun/internal/metrics"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/probe"
 	"github.com/bosun-project/bosun/internal/runtime"
 	"github.com/bosun-project/bosun/internal/worker"
 )
 
 // images fits the puller to what perform asks.
-type images struct{ puller *image.Puller }
+type images struct {
+	puller  *image.Puller
+	metrics *metrics.Metrics
+}
 
 func (i images) Ensure(
 	ctx context.Context, p *v1.Pod, c *v1.Container, sandbox *runtimeapi.PodSandboxConfig, pulling func(),
 ) (plan.ResolvedImage, plan.Pulled, *plan.Fault) {
+	pulled := false
 	r, err := i.puller.Ensure(ctx, image.Request{
-		Image: c.Image, Policy: c.ImagePullPolicy, Annotations: p.Annotations, Sandbox: sandbox, OnPull: pulling,
+		Image: c.Image, Policy: c.ImagePullPolicy, Annotations: p.Annotations, Sandbox: sandbox,
+		OnPull: func() {
+			pulled = true
+			pulling()
+		},
 	})
 	if err == nil {
+		i.metrics.Image(c.ImagePullPolicy, pulled, "")
 		return plan.ResolvedImage{ID: r.ID, User: r.User},
 			plan.Pulled{Image: c.Image, Present: r.Present, Took: r.Took, Waited: r.Waited, Bytes: r.Bytes}, nil
 	}
 	f := &plan.Fault{Message: err.Error()}
 	var refused *image.Error
 	if errors.As(err, &refused) {
+		i.metrics.Image(c.ImagePullPolicy, pulled, refused.Reason)
 		f.Reason = refused.Reason
 		if refused.RuntimeAway() {
 			f.Class = plan.Soon
@@ -41,8 +54,29 @@ func (i images) Ensure(
 	return plan.ResolvedImage{}, plan.Pulled{}, f
 }
 
+// downloads asks a runtime that calls itself containerd how far its downloads are. Others have none to tell of.
+type downloads struct {
+	containerd *image.ContainerdIngests
+	name       func() string
+}
+
+// downloadsWait bounds how long the answer may take: a look at the pulls must not hang with the runtime.
+const downloadsWait = 2 * time.Second
+
+func (d downloads) List(ctx context.Context) ([]image.Ingest, error) {
+	if d.name() != "containerd" {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, downloadsWait)
+	defer cancel()
+	return d.containerd.List(ctx)
+}
+
 // hooks fits the runner of lifecycle handlers to what perform asks.
-type hooks struct{ runner *hook.Runner }
+type hooks struct {
+	runner  *hook.Runner
+	metrics *metrics.Metrics
+}
 
 func (h hooks) Run(ctx context.Context, kind plan.Kind, p *v1.Pod, c *v1.Container, containerID, podIP string) error {
 	_, path := pod.FindContainer(p, c.Name)
@@ -56,7 +90,11 @@ func (h hooks) Run(ctx context.Context, kind plan.Kind, p *v1.Pod, c *v1.Contain
 			q.Handler = c.Lifecycle.PostStart
 		}
 	}
-	return h.runner.Run(ctx, q)
+	err := h.runner.Run(ctx, q)
+	if err != nil && q.Handler != nil && q.Handler.Sleep != nil { // a pause fails only by being cut
+		h.metrics.SleepCut()
+	}
+	return err
 }
 
 // commands runs commands of hooks in containers.
@@ -66,6 +104,15 @@ func (c commands) Exec(ctx context.Context, id string, command []string) (stdout
 	r, err := c.client.ExecSync(ctx, id, command, 0)
 	return r.Stdout, r.Stderr, r.ExitCode, err
 }
+
+// meter counts what happens to probes.
+type meter struct{ metrics *metrics.Metrics }
+
+func (m meter) Asked(w probe.Which, r health.Result, took time.Duration) {
+	m.metrics.ProbeAsked(metrics.Probe(w), r, took)
+}
+func (m meter) Forgiven(w probe.Which, _ time.Duration) { m.metrics.ProbeForgiven(metrics.Probe(w)) }
+func (m meter) Forget(w probe.Which)                    { m.metrics.ProbeForgotten(metrics.Probe(w)) }
 
 // counted hands reports on to the workers and lets the metrics count what they tell of.
 type counted struct {

@@ -145,9 +145,11 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 		Doer: performer, Ledger: a.ledger, Judge: a.judge, Wanted: a.wanted.Get, Node: a.node, LeaveStrays: o.LeaveStrays,
 		Remembered: remembered, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
 		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health,
+		Rejected: a.metrics.Rejected, Restarted: a.metrics.Restarted,
 	})
 	a.observer = observe.New(observe.Config{
-		Runtime: a.client, Receiver: counted{a.set, a.metrics}, Log: a.log, Notes: a.note,
+		RelistEvery: k.SyncFrequency.Duration,
+		Runtime:     a.client, Receiver: counted{a.set, a.metrics}, Log: a.log, Notes: a.note,
 		Metrics: observe.Metrics{
 			Relisted: a.metrics.Relisted, RelistInterval: a.metrics.RelistInterval, LastSeen: a.metrics.LastSeen,
 			Inspected: a.metrics.Inspected, StreamUp: a.metrics.StreamUp, StreamFailed: a.metrics.StreamFailed, EventDelay: a.metrics.EventDelay,

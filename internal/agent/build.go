@@ -96,10 +96,10 @@ func (a *Agent) buildPerformer(ctx context.Context) (*perform.Performer, error) 
 	files := podfs.New(podfs.Config{RootDir: a.cfg.RootDir, PodLogsDir: k.PodLogsDir, Volumes: found})
 	a.buildCleaner(found, files)
 	performer := perform.New(perform.Config{
-		Runtime: a.client, Images: images{puller}, Volumes: found,
+		Runtime: a.client, Images: images{puller, a.metrics}, Volumes: found,
 		Cgroups:    a.cgroups,
 		Files:      files,
-		Hooks:      hooks{hook.New(hook.Config{Runtime: commands{a.client}, Version: version, Notes: a.note})},
+		Hooks:      hooks{hook.New(hook.Config{Runtime: commands{a.client}, Version: version, Notes: a.note}), a.metrics},
 		Namespaces: a.ids,
 		Node:       a.settings.node, Allocatable: a.settings.allocatable, HostsFile: hostsFile, Notes: a.note,
 	})
@@ -164,6 +164,10 @@ func (a *Agent) buildPuller() (*image.Puller, error) {
 	}
 	c := image.Config{
 		Service: a.client, Burst: int(k.RegistryBurst),
+		Ingests: downloads{
+			containerd: image.NewContainerdIngests(a.client.ImageConn(), ""),
+			name:       func() string { return a.observer.Health().Value().RuntimeName },
+		},
 		Keyring: credential.NewKeyring(credential.KeyringConfig{
 			Paths: credential.SearchPaths(a.cfg.RootDir, cwd, home), Providers: providers, Log: a.log,
 		}),

@@ -4,6 +4,7 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -32,6 +33,7 @@ func (a *Agent) buildFaces() {
 		PodLogsDir: k.PodLogsDir, Notes: func() []note.Note { return a.notes.All("") },
 		Problems: func() []source.Problem { return a.merge.Cell().Value().Problems },
 		Machine:  machine.Read, Pulls: a.puller.Progress, Streams: a.client, Numbers: a.metrics,
+		Checks:    []serve.Check{serve.Fresh("syncloop", func() time.Time { return a.observer.Listing().Value().Began }, stale(k.SyncFrequency.Duration))},
 		Debugging: k.EnableDebuggingHandlers == nil || *k.EnableDebuggingHandlers, Log: a.log,
 	})
 	a.answers = faces
@@ -46,6 +48,9 @@ func (a *Agent) buildFaces() {
 		a.faces = append(a.faces, actor{"read-only server", s.Run})
 	}
 }
+
+// stale is how old the last look at everything the runtime has may be before the agent calls itself ill.
+func stale(every time.Duration) time.Duration { return max(2*every, 5*time.Minute) }
 
 func address(host string, port int32) string {
 	return net.JoinHostPort(host, strconv.Itoa(int(port)))

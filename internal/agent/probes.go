@@ -18,7 +18,7 @@ import (
 // buildProber makes what asks containers how they are.
 func (a *Agent) buildProber() {
 	a.prober = probe.New(probe.Config{
-		Targets: a.probeTargets, Asker: ask.New(ask.Config{Runtime: questions{a.client}, Version: version}), Notes: a.note, Began: time.Now(),
+		Targets: a.probeTargets, Asker: ask.New(ask.Config{Runtime: questions{a.client}, Version: version}), Notes: a.note, Meter: meter{a.metrics}, Began: time.Now(),
 	})
 }
 

@@ -28,6 +28,7 @@ type families struct {
 	containersFailed                *prometheus.CounterVec
 	containersEnded                 *prometheus.CounterVec
 	pullTook                        *prometheus.HistogramVec
+	images                          *prometheus.CounterVec
 	orphans                         prometheus.Counter
 	restarted, rejected             *prometheus.CounterVec
 	httpFallbacks, sleepsTerminated prometheus.Counter
@@ -128,6 +129,7 @@ func (f *families) pods(m maker) {
 	f.containersFailed = m.counters("kubelet_started_containers_errors_total", "Containers that could not be started.", "container_type", "code")
 	f.containersEnded = m.counters("kubelet_terminated_containers_total", "Containers that ended.", "container_type", "exit_code", "reason")
 	f.pullTook = m.histograms("kubelet_image_pull_duration_seconds", "How long pulling an image takes.", pullBuckets, "image_size_in_bytes")
+	f.images = m.counters("kubelet_image_manager_ensure_image_requests_total", "How often a container wanted an image.", "pull_policy", "present_locally", "pull_required")
 	f.orphans = m.counter("kubelet_orphaned_runtime_pods_total", "Pods that were found in the runtime, wanted by nobody, and ended.")
 	f.restarted = m.counters("kubelet_restarted_pods_total", "Pods that were dropped and wanted again with the same UID.", "static")
 	f.rejected = m.counters("kubelet_admission_rejections_total", "Pods that were not let in.", "reason")

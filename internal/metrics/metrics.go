@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/note"
@@ -40,6 +41,7 @@ type Pod struct {
 type Metrics struct {
 	families
 	registry, slis *prometheus.Registry
+	probes         probes
 	checks         *prometheus.GaugeVec
 	checked        *prometheus.CounterVec
 	began          time.Time
@@ -66,7 +68,7 @@ func New(cfg Config) *Metrics {
 	if m.find == nil {
 		m.find = func(types.UID) *pod.Desired { return nil }
 	}
-	m.families = newFamilies(maker{m.registry})
+	m.families, m.probes = newFamilies(maker{m.registry}), newProbes()
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if cfg.Pods != nil {
 		m.registry.MustRegister(census{cfg.Pods})
@@ -91,7 +93,7 @@ func (m *Metrics) Handler() http.Handler { return handler(m.registry) }
 func (m *Metrics) SLIHandler() http.Handler { return handler(m.slis) }
 
 // handler serves what there is even if one collector fails.
-func handler(r *prometheus.Registry) http.Handler {
+func handler(r prometheus.Gatherer) http.Handler {
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, EnableOpenMetrics: true, MaxRequestsInFlight: 10})
 }
 
@@ -140,6 +142,24 @@ func (m *Metrics) Rejected(why string) { m.rejected.WithLabelValues(why).Inc() }
 
 // Restarted counts a pod that was dropped and is wanted again with the same UID.
 func (m *Metrics) Restarted(d *pod.Desired) { m.restarted.WithLabelValues(static(d)).Inc() }
+
+// Image counts a container's wish for an image. pulled tells whether a pull began; refused is why the image cannot be had,
+// as a word of package reason, empty if it is there.
+func (m *Metrics) Image(policy v1.PullPolicy, pulled bool, refused string) {
+	const yes, no, unknown = "true", "false", "unknown"
+	present, required := unknown, unknown
+	switch {
+	case pulled && policy == v1.PullAlways: // nobody looked
+		required = yes
+	case pulled:
+		present, required = no, yes
+	case refused == "":
+		present, required = yes, no
+	case refused == reason.ErrImageNeverPull:
+		present, required = no, no
+	}
+	m.images.WithLabelValues(string(policy), present, required).Inc()
+}
 
 // SleepCut counts a sleep hook that the end of the grace period cut short.
 func (m *Metrics) SleepCut() { m.sleepsTerminated.Inc() }

@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/bosun-project/bosun/internal/health"
 	"github.com/bosun-project/bosun/internal/note"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
@@ -74,6 +75,7 @@ func busy() *Metrics {
 	m.Rejected("OutOfcpu")
 	m.Restarted(a)
 	m.SleepCut()
+	m.Image(v1.PullIfNotPresent, false, "")
 	m.Relisted(time.Millisecond)
 	m.RelistInterval(time.Minute)
 	m.Inspected(time.Millisecond)
@@ -232,6 +234,59 @@ func TestValues(t *testing.T) {
 	slis := exposed(t, m.SLIHandler())
 	wantLines(t, slis, `kubernetes_healthcheck{name="ping",type="healthz"} 1`, `kubernetes_healthcheck{name="syncloop",type="healthz"} 0`,
 		`kubernetes_healthchecks_total{name="syncloop",status="error",type="healthz"} 1`)
+}
+
+func TestImage(t *testing.T) {
+	m := New(Config{})
+	for _, c := range []struct {
+		policy  v1.PullPolicy
+		pulled  bool
+		refused string
+		want    string
+	}{
+		{v1.PullIfNotPresent, false, "", "true,false"},
+		{v1.PullIfNotPresent, true, "", "false,true"},
+		{v1.PullIfNotPresent, true, reason.ErrImagePull, "false,true"},
+		{v1.PullAlways, true, "", "unknown,true"},
+		{v1.PullNever, false, "", "true,false"},
+		{v1.PullNever, false, reason.ErrImageNeverPull, "false,false"},
+		{v1.PullAlways, false, reason.InvalidImageName, "unknown,unknown"},
+	} {
+		m.images.Reset()
+		m.Image(c.policy, c.pulled, c.refused)
+		present, required, _ := strings.Cut(c.want, ",")
+		wantLines(t, exposed(t, m.Handler()), fmt.Sprintf(
+			`kubelet_image_manager_ensure_image_requests_total{present_locally=%q,pull_policy=%q,pull_required=%q} 1`, present, c.policy, required))
+	}
+}
+
+// TestProbes holds names and labels of spec/http.md, section 6.3, and that the series go with the probe.
+func TestProbes(t *testing.T) {
+	m := New(Config{})
+	p := Probe{Pod: desired("a", nil).Pod, Container: "app", Kind: health.Liveness}
+	m.ProbeAsked(p, health.Success, 20*time.Millisecond)
+	m.ProbeAsked(p, health.Failure, time.Second)
+	m.ProbeAsked(p, health.Unknown, 0)
+	m.ProbeForgiven(p)
+	text := exposed(t, m.ProbesHandler())
+	wantLines(t, text,
+		`prober_probe_total{container="app",namespace="default",pod="a",pod_uid="a",probe_type="Liveness",result="successful"} 1`,
+		`prober_probe_total{container="app",namespace="default",pod="a",pod_uid="a",probe_type="Liveness",result="failed"} 1`,
+		`prober_probe_total{container="app",namespace="default",pod="a",pod_uid="a",probe_type="Liveness",result="unknown"} 1`,
+		`prober_probe_duration_seconds_count{container="app",namespace="default",pod="a",probe_type="Liveness"} 2`,
+		`prober_probe_duration_seconds_sum{container="app",namespace="default",pod="a",probe_type="Liveness"} 0.02`,
+		`bosun_probe_failures_forgiven_total{container="app",namespace="default",pod="a",pod_uid="a",probe_type="Liveness"} 1`,
+	)
+	if want := like(exposed(t, m.Handler()), "process_start_time_seconds"); want == "" || !strings.Contains(text, want) {
+		t.Errorf("/metrics says %q, /metrics/probes %q", want, like(text, "process_"))
+	}
+	if strings.Contains(text, "process_open_fds") {
+		t.Error("/metrics/probes tells more of the process than when it started")
+	}
+	m.ProbeForgotten(p)
+	if text := exposed(t, m.ProbesHandler()); strings.Contains(text, "probe_type") {
+		t.Errorf("series are left:\n%s", like(text, "prober")+like(text, "bosun"))
+	}
 }
 
 func TestCensus(t *testing.T) {

@@ -80,6 +80,9 @@ func (c *Client) Close() error {
 	return errors.Join(errs...)
 }
 
+// ImageConn is the connection to the image service, for questions about images that CRI has no words for.
+func (c *Client) ImageConn() grpc.ClientConnInterface { return c.conns[len(c.conns)-1] }
+
 func connection(endpoint string) (*grpc.ClientConn, error) {
 	path := strings.TrimPrefix(strings.TrimPrefix(endpoint, "unix:"), "//")
 	if !filepath.IsAbs(path) {

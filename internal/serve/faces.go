@@ -32,6 +32,7 @@ type Streams interface {
 type Numbers interface {
 	Handler() http.Handler
 	SLIHandler() http.Handler
+	ProbesHandler() http.Handler
 	// Request counts a request that begins; what it returns is called at its end.
 	Request(method, path, server string, longRunning bool) func()
 	Healthcheck(name string, ok bool)
@@ -87,5 +88,6 @@ type noNumbers struct{}
 
 func (noNumbers) Handler() http.Handler                 { return http.NotFoundHandler() }
 func (noNumbers) SLIHandler() http.Handler              { return http.NotFoundHandler() }
+func (noNumbers) ProbesHandler() http.Handler           { return http.NotFoundHandler() }
 func (noNumbers) Request(_, _, _ string, _ bool) func() { return func() {} }
 func (noNumbers) Healthcheck(name string, ok bool)      {}

@@ -52,6 +52,7 @@ func (f *Faces) routes() []route {
 		{methods: "GET", path: "/healthz/{check}", doors: everywhere, serve: f.healthzOne},
 		{methods: "GET", path: "/metrics", doors: everywhere, serve: f.cfg.Numbers.Handler().ServeHTTP},
 		{methods: "GET", path: "/metrics/slis", doors: everywhere, serve: f.cfg.Numbers.SLIHandler().ServeHTTP},
+		{methods: "GET", path: "/metrics/probes", doors: everywhere, serve: f.cfg.Numbers.ProbesHandler().ServeHTTP},
 		{methods: "GET", path: "/pods", doors: everywhere, serve: f.pods},
 		{methods: "GET", path: "/pods/{$}", doors: everywhere, serve: f.pods},
 		{methods: "GET", path: "/runningpods", doors: everywhere, debug: true, serve: f.runningPods},

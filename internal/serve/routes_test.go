@@ -132,7 +132,7 @@ func TestSpec(t *testing.T) {
 func TestNoWriting(t *testing.T) {
 	s := newScene(t, func(c *Config) { c.Machine = func() (*machine.Info, error) { return &machine.Info{}, nil } })
 	paths := []string{
-		"/healthz", "/healthz/ping", "/metrics", "/metrics/slis", "/pods", "/pods/", "/runningpods/", "/spec/", "/events", "/debug/pods",
+		"/healthz", "/healthz/ping", "/metrics", "/metrics/slis", "/metrics/probes", "/pods", "/pods/", "/runningpods/", "/spec/", "/events", "/debug/pods",
 		"/debug/pods/default/web-node", "/debug/pulls", "/containerLogs/default/web-node/app",
 	}
 	for _, path := range paths {

@@ -37,6 +37,9 @@ type Options struct {
 	Check func(plan.Input, plan.Plan)
 	Notes note.Sink
 	Judge worker.Judge
+	// Rejected and Restarted are the worker's.
+	Rejected  func(why string)
+	Restarted func(*pod.Desired)
 }
 
 // Start begins a life of the agent. wanted is shared by all lives: it is what the sources say.
@@ -62,6 +65,7 @@ func (w *World) Start(wanted *latest.Cell[worker.Wanted], o Options) *Agent {
 		Doer: a, Ledger: a, Judge: o.Judge,
 		Wanted: a.wanted.Get, Node: a.node.Get,
 		Remembered: remembered, Notes: a.sink, Log: slog.New(slog.DiscardHandler), Check: o.Check,
+		Rejected: o.Rejected, Restarted: o.Restarted,
 	})
 	a.set.Found(disk)
 	a.ended.Go(func() { _ = a.set.Run(ctx) })

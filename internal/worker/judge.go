@@ -42,8 +42,12 @@ func (s *Set) judge() {
 		default:
 			w.verdict = s.weigh(in.desired, staying, ending)
 		}
-		if w.verdict.Judged && w.verdict.Admit {
+		switch {
+		case !w.verdict.Judged:
+		case w.verdict.Admit:
 			staying = append(staying, in.desired)
+		case s.cfg.Rejected != nil:
+			s.cfg.Rejected(w.verdict.Reason)
 		}
 	}
 }

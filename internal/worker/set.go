@@ -58,6 +58,10 @@ type Config struct {
 	NodeStatus func() status.Node
 	// Outcome, if set, is told of every effect that ended; metrics count with it.
 	Outcome func(*pod.Desired, plan.Outcome)
+	// Rejected, if set, is told why admission did not let a pod in, and Restarted of each pod that was dropped and, when
+	// it had ended, begun anew because it was wanted again; metrics count with them.
+	Rejected  func(why string)
+	Restarted func(*pod.Desired)
 	// Check, if set, sees every plan; tests hold invariants with it.
 	Check func(plan.Input, plan.Plan)
 	Log   *slog.Logger
@@ -85,6 +89,8 @@ type running struct {
 	full pod.FullName
 	// order is when it was begun, relative to others: of two pods of one full name, the later one waits.
 	order uint64
+	// again is the pod as it is wanted again while this life of it ends; nil if it is not.
+	again *pod.Desired
 	// verdict is what admission said, judged once.
 	verdict plan.Verdict
 	// preempted makes the pod give way to a critical one; nil if it need not.
@@ -189,7 +195,11 @@ func (s *Set) live(ctx context.Context, w *running) {
 	s.mu.Lock()
 	delete(s.workers, w.uid)
 	delete(s.cfg.Remembered, w.uid)
+	again := w.again
 	s.mu.Unlock()
+	if again != nil && s.cfg.Restarted != nil {
+		s.cfg.Restarted(again)
+	}
 	s.table.drop(w.uid)
 	s.wake()
 }
@@ -230,10 +240,12 @@ func (s *Set) reconcile(wanted Wanted, node Node, health map[types.UID]map[strin
 func (s *Set) inform(w *running, wanted Wanted, node Node, health map[types.UID]map[string]plan.Health) {
 	in := w.inbox.read()
 	d := in.desired
+	w.again = nil
 	switch now, ok := wanted.Pods[w.uid]; {
 	case ok && d.Wanted:
 		d = now
 	case ok && in.stopping: // wanted again while it ends: a new life begins when this one is over
+		w.again = now
 	case ok:
 		d = now
 	case d.Wanted && wanted.Ready:
