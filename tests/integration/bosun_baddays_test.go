@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,23 +100,29 @@ func TestUnreadableManifest(t *testing.T) {
 	n.pod(t, "beside-huge", "spec: {containers: [{name: main, image: BOX}]}").untilRunning("main")
 }
 
-// The manifest directory goes and comes back (issue: bad days).
+// The manifest directory goes and comes back: its pods go with their files, as if each had been removed; those of other
+// places stay; what is in the new directory runs (issue: bad days).
 func TestManifestDirectoryRemovedAndMadeAgain(t *testing.T) {
 	t.Parallel()
-	n := ownNode(t, testbed.Options{})
-	b := n.pod(t, "staying", "spec: {terminationGracePeriodSeconds: 1, containers: [{name: main, image: BOX}]}")
-	first := b.untilRunning("main")
+	spec := "spec: {terminationGracePeriodSeconds: 1, containers: [{name: main, image: BOX}]}"
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, expand.Replace((&node{}).text("elsewhere", spec)))
+	}))
+	t.Cleanup(web.Close)
+	n := ownNode(t, testbed.Options{}, "--manifest-url="+web.URL)
+	b, other := n.pod(t, "inside", spec), &box{node: n, t: t, name: "elsewhere"}
+	first, stays := b.untilRunning("main"), other.untilRunning("main")
 	if err := os.RemoveAll(n.manifests); err != nil {
 		t.Fatal(err)
 	}
-	n.untilLogged(t, n.manifests)
-	same(t, "container without the directory", b.untilRunning("main").Id, first.Id)
+	n.untilLogged(t, n.manifests, "waiting for the path to appear")
+	b.awaitGone()
 	if err := os.Mkdir(n.manifests, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	b.write(expand.Replace(n.text("staying", "spec: {terminationGracePeriodSeconds: 1, containers: [{name: main, image: BOX}]}")))
-	n.awake(t, "later")
-	same(t, "container with the directory made again", b.untilRunning("main").Id, first.Id)
+	b.write(n.text("inside", spec))
+	b.until("main", "made again", renewed(first))
+	same(t, "the pod of another source", other.untilRunning("main").Id, stays.Id)
 }
 
 // The runtime is down at the start, then dies, hangs and restarts: the pods that run go on, what was wanted meanwhile
