@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"sync"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -24,6 +25,9 @@ type settings struct {
 	// cgroupVersion is 1 or 2.
 	cgroupVersion func() int
 	health        func() observe.Health
+
+	telling sync.Mutex
+	told    string
 }
 
 // node returns the settings as they are now: the resolver file is read anew (behaviour 352).
@@ -61,23 +65,32 @@ func (s *settings) node() translate.Node {
 
 // resolver reads the node's resolver file. None at all is what resolvConf "" asks for (behaviour 80).
 func (s *settings) resolver() (translate.ResolvConf, bool) {
-	path := "/etc/resolv.conf"
-	if p := s.cfg.Kubelet.ResolverConfig; p != nil {
-		path = *p
-	}
+	path := *s.cfg.Kubelet.ResolverConfig // has a default
 	if path == "" {
 		return translate.ResolvConf{}, true
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		s.log.Warn("the node's resolver file cannot be read; pods get none of it", "err", err)
+		s.tell("the node's resolver file cannot be read; pods get none of it", err)
 		return translate.ResolvConf{}, true
 	}
 	conf, err := translate.ParseResolvConf(text)
-	if err != nil {
-		s.log.Warn("the node's resolver file is not wholly understood", "path", path, "err", err)
-	}
+	s.tell("the node's resolver file is not wholly understood", err)
 	return conf, false
+}
+
+// tell says what is wrong with the resolver file, once while it stays as it is: it is read for every sandbox.
+func (s *settings) tell(message string, err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	s.telling.Lock()
+	defer s.telling.Unlock()
+	if text != "" && text != s.told {
+		s.log.Warn(message, "path", *s.cfg.Kubelet.ResolverConfig, "err", err)
+	}
+	s.told = text
 }
 
 func hostsFile() []byte {

@@ -3,7 +3,9 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -56,6 +58,7 @@ func Unsupported(c *Config) []Field {
 			out = append(out, Field{Setting: s.setting, Value: asJSON(got)})
 		}
 	}
+	out = append(out, unsupportedGates(c.Kubelet.FeatureGates)...)
 	flags := map[string]flag{}
 	for _, f := range plainFlags() {
 		flags["--"+f.name] = f
@@ -72,6 +75,23 @@ func Unsupported(c *Config) []Field {
 	return out
 }
 
+// unsupportedGates lists the gates that are set to another value than usual and make no difference.
+func unsupportedGates(set map[string]bool) (out []Field) {
+	table := gateTable()
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		g, known := table[name]
+		for _, all := range allGates {
+			if name == all.name {
+				g, known = gate{on: all.stage == beta}, true
+			}
+		}
+		if known && set[name] != g.on && !slices.Contains(honouredGates(), name) {
+			out = append(out, Field{Setting: "featureGates." + name, Value: asJSON(set[name])})
+		}
+	}
+	return out
+}
+
 // AllUnsupported lists every setting that has no effect yet, for `bosun config --unsupported`.
 func AllUnsupported() []string {
 	var out []string
@@ -80,7 +100,7 @@ func AllUnsupported() []string {
 			out = append(out, s.setting)
 		}
 	}
-	return out
+	return append(out, "featureGates, all but "+strings.Join(honouredGates(), ", "))
 }
 
 // asObject gives the configuration as its file would hold it. The type always has a JSON form.

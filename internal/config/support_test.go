@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -51,6 +52,12 @@ func TestSupportTableIsComplete(t *testing.T) {
 	for setting := range count {
 		t.Errorf("%s is in the table but not in the type or the flags", setting)
 	}
+	gates := gateTable()
+	for _, name := range honouredGates() {
+		if _, ok := gates[name]; !ok {
+			t.Errorf("%s is no gate", name)
+		}
+	}
 	tops := map[string]bool{}
 	for _, f := range configFields() {
 		top, _, _ := strings.Cut(f, ".")
@@ -87,6 +94,14 @@ func TestUnsupported(t *testing.T) {
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+	// Gates that are on as usual, locked, or that do something, are no news.
+	c, err = loadYAML("featureGates: {MemoryQoS: false, EnvFiles: true, ContainerStopSignals: true, AllAlpha: true, AllBeta: true, NodeSwap: true}\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(Unsupported(c)); got != "[featureGates.AllAlpha: true featureGates.ContainerStopSignals: true]" {
+		t.Error(got)
 	}
 	// Defaults are nobody's choice.
 	for _, args := range [][]string{nil, {"--config=/k"}} {
