@@ -202,7 +202,7 @@ spec:
   containers:
   - {name: file, image: BOX, args: [write, /dev/termination-log, from the file, then, exit, "1"]}
   - {name: path, image: BOX, terminationMessagePath: /tmp/end, args: [write, /tmp/end, from the other file]}
-  - {name: logs, image: BOX, terminationMessagePolicy: FallbackToLogsOnError, args: [say, one, then, complain, two, then, exit, "1"]}
+  - {name: logs, image: BOX, terminationMessagePolicy: FallbackToLogsOnError, args: [say, one, then, say, two, then, exit, "1"]}
   - {name: quiet, image: BOX, terminationMessagePolicy: FallbackToLogsOnError, args: [say, nothing went wrong]}
 `)
 	p := b.untilAPI("Failed", func(p *v1.Pod) bool { return p.Status.Phase == v1.PodFailed })

@@ -1,0 +1,148 @@
+package integration
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/bosun-project/bosun/internal/serve"
+	"github.com/bosun-project/bosun/internal/testbed"
+)
+
+// stuck lets the first bytes of what it answers through, and the rest when it is released.
+type stuck struct {
+	http.ResponseWriter
+	left     int
+	released <-chan struct{}
+}
+
+func (s *stuck) Write(p []byte) (int, error) {
+	first := min(s.left, len(p))
+	n, err := s.ResponseWriter.Write(p[:first])
+	s.left -= n
+	if err != nil || n == len(p) {
+		return n, err
+	}
+	if err := http.NewResponseController(s.ResponseWriter).Flush(); err != nil {
+		return n, err
+	}
+	<-s.released
+	m, err := s.ResponseWriter.Write(p[n:])
+	return n + m, err
+}
+
+// numbers asks for metrics and returns those among these that are not there.
+func (n *node) numbers(path string, lines ...string) error {
+	_, text, err := n.get(path)
+	if err != nil {
+		return err
+	}
+	for _, line := range lines {
+		if !strings.Contains(text, "\n"+line+"\n") {
+			return fmt.Errorf("%s has no line %q", path, line)
+		}
+	}
+	return nil
+}
+
+// TestPullsTellTheirBytes: while a registry is slow, /debug/pulls tells how far a pull is, from containerd itself.
+func TestPullsTellTheirBytes(t *testing.T) {
+	t.Parallel()
+	const first = 200 << 10
+	n := ownNode(t, testbed.Options{Images: []string{}})
+	released := make(chan struct{})
+	release := sync.OnceFunc(func() { close(released) })
+	registry := n.bed.StartRegistry(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.URL.Path, "/blobs/") && r.Method == http.MethodGet {
+				w = &stuck{ResponseWriter: w, left: first, released: released}
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	t.Cleanup(release)
+	ref, err := registry.Push("busybox", "team/box", "v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := n.pod(t, "slow", "spec: {terminationGracePeriodSeconds: 0, containers: [{name: app, image: '"+ref+"', command: [sleep, '1000']}]}")
+	eventually(t, func() error {
+		_, text, err := n.get("/debug/pulls")
+		if err != nil {
+			return err
+		}
+		var p serve.Pulls
+		if err := json.Unmarshal([]byte(text), &p); err != nil {
+			return err
+		}
+		if len(p.Pulls) != 1 || p.Pulls[0].Done < first || p.Pulls[0].Done >= p.Pulls[0].Total || p.Done != p.Pulls[0].Done {
+			return fmt.Errorf("pulls are %+v", p)
+		}
+		return nil
+	})
+	release()
+	b.untilRunning("app")
+	eventually(t, func() error {
+		return n.numbers("/metrics", `kubelet_image_manager_ensure_image_requests_total{present_locally="false",pull_policy="IfNotPresent",pull_required="true"} 1`)
+	})
+}
+
+// TestAllPodsTogether holds the limits of the cgroup of all pods, the weight of its burstable class, and the numbers of
+// probes (behaviours 206, 207).
+func TestAllPodsTogether(t *testing.T) {
+	t.Parallel()
+	n := quietNode(t, testbed.Options{}, "--system-reserved=memory=256Mi,cpu=100m,pid=100")
+	n.start(t)
+	kubepods := filepath.Join(n.cgroups, "kubepods")
+	limit := readNumber(t, kubepods, "memory/memory.limit_in_bytes", "memory.max")
+	eventually(t, func() error {
+		if got := limit(); got == "" || got == "max" || strings.HasPrefix(got, "92233720") {
+			return fmt.Errorf("all pods may use %q bytes", got)
+		}
+		return nil
+	})
+	weight := readNumber(t, filepath.Join(kubepods, "burstable"), "cpu/cpu.shares", "cpu.weight")
+	idle := weight()
+	b := n.pod(t, "burst", `spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - {name: app, image: SHELL, command: [sleep, '1000'], resources: {requests: {cpu: 500m}}, readinessProbe: {exec: {command: ['true']}, periodSeconds: 1}}
+`)
+	b.untilRunning("app")
+	eventually(t, func() error {
+		if got := weight(); got != "512" && got != "20" {
+			return fmt.Errorf("the weight of burstable pods is %s", got)
+		}
+		return n.numbers("/metrics/probes", fmt.Sprintf(`prober_probe_duration_seconds_bucket{container="app",namespace="default",pod="%s",probe_type="Readiness",le="+Inf"} 1`, b.full()))
+	})
+	b.remove()
+	b.awaitGone()
+	eventually(t, func() error {
+		if got := weight(); got != idle {
+			return fmt.Errorf("the weight of burstable pods is %s without any, it was %s", got, idle)
+		}
+		_, text, err := n.get("/metrics/probes")
+		if err == nil && strings.Contains(text, "probe_type") {
+			err = fmt.Errorf("numbers of probes outlive their pod:\n%s", text)
+		}
+		return err
+	})
+	n.untilLogged(t, "NodeAllocatableEnforced")
+}
+
+// readNumber returns a reader of a cgroup's file: the first for version 1, the second for version 2.
+func readNumber(t *testing.T, cgroup, one, two string) func() string {
+	return func() string {
+		for _, file := range []string{one, two} {
+			if text, err := os.ReadFile(cgroupFile(cgroup, file)); err == nil {
+				return strings.TrimSpace(string(text))
+			}
+		}
+		return ""
+	}
+}
