@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -14,6 +15,10 @@ import (
 
 // execSlack is what the runtime gets beyond a command's time limit to end it and to say so.
 const execSlack = time.Second
+
+// execID is the name that a runtime gives to one run of a command. It is another one each time, so that two errors that
+// say the same would not look the same.
+var execID = regexp.MustCompile(` "[0-9a-f]{64}"`)
 
 // exec runs the command: exit code 0 is success, another one and a command that takes too long are failures
 // (behaviour 127). What the runtime cannot carry out says nothing of the container.
@@ -28,7 +33,7 @@ func (a *Asker) exec(ctx context.Context, q health.Question) (health.Answer, err
 	case errors.Is(err, fault.ErrTimeout), err != nil && limited.Err() != nil:
 		return failed(fmt.Sprintf("command timed out: %q timed out after %v", strings.Join(command, " "), q.Timeout)), nil
 	case err != nil:
-		return health.Answer{}, err
+		return health.Answer{}, errors.New(execID.ReplaceAllString(err.Error(), ""))
 	}
 	said := string(output[:min(len(output), maxOutput)])
 	if code == 0 {

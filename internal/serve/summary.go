@@ -76,7 +76,7 @@ var whyStopped = map[plan.Cause]string{
 
 // sayEnding speaks of a pod that is on its way out.
 func sayEnding(p *Pod, now time.Time) string {
-	if p.Stop == nil || len(p.InFlight)+len(p.Waits) == 0 {
+	if p.Stop == nil || len(p.InFlight)+len(p.Waits) == 0 || resting(p) {
 		return ""
 	}
 	text := "is being stopped because " + whyStopped[p.Stop.Cause]
@@ -92,6 +92,11 @@ func sayEnding(p *Pod, now time.Time) string {
 		text += fmt.Sprintf("; what still runs is killed in %s", Span(left))
 	}
 	return text
+}
+
+// resting tells whether a pod has ended and only waits for its source to drop it.
+func resting(p *Pod) bool {
+	return len(p.InFlight) == 0 && len(p.Waits) == 1 && p.Waits[0].For == "removal"
 }
 
 // sayEnded speaks of a pod that is over.
