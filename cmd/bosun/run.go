@@ -61,7 +61,12 @@ func serveLocked(ctx context.Context, cfg *config.Config, log *slog.Logger) erro
 	if err := process.Ready(); err != nil {
 		log.Warn("systemd was not told that the agent has started", "err", err)
 	}
-	return a.Run(ctx)
+	log.Info("Bosun "+release+" runs this node", "node", a.Name(), "state", cfg.RootDir, "runtime", cfg.Kubelet.ContainerRuntimeEndpoint)
+	if err := a.Run(ctx); err != nil {
+		return err
+	}
+	log.Info("Bosun has ended; the pods go on")
+	return nil
 }
 
 // settings is what the configuration asks of the process and the machine. A node without a cluster leaves the kernel's

@@ -174,6 +174,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	return errors.Join(a.client.Close(), a.ids.Close(), a.ledger.Close())
 }
 
+// Name is the node's name.
+func (a *Agent) Name() string { return a.host.Name }
+
 // Faces answers questions about the pods.
 func (a *Agent) Faces() *serve.Faces { return a.answers }
 
@@ -230,18 +233,30 @@ func (a *Agent) node() (worker.Node, <-chan struct{}) {
 	return n, newer
 }
 
+// note keeps a happening, counts it, and writes to the log what is news: what goes on for long, or says nothing that was
+// not said yet, is in the events and in `bosun explain`.
 func (a *Agent) note(n note.Note) {
-	a.notes.Add(n)
+	if n.About.Kind == "Node" && n.About.Name == "" {
+		n.About.Name = a.host.Name
+	}
+	fresh := a.notes.Add(n)
 	a.metrics.Note(n)
 	say := a.log.Info
-	if n.Level == note.Warning {
+	switch {
+	case !fresh || n.Echo:
+		say = a.log.Debug
+	case n.Level == note.Warning:
 		say = a.log.Warn
 	}
 	about := n.About.Name
 	if n.About.Namespace != "" {
 		about = n.About.Namespace + "/" + about
 	}
-	say(n.Message, "reason", n.Reason, strings.ToLower(n.About.Kind), about)
+	attrs := []any{"reason", n.Reason, strings.ToLower(n.About.Kind), about}
+	if n.About.Container != "" {
+		attrs = append(attrs, "container", n.About.Container)
+	}
+	say(n.Message, attrs...)
 }
 
 func (a *Agent) nodeNote(level note.Level, reason, message string) {

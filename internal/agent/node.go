@@ -35,7 +35,7 @@ func (s *settings) node() translate.Node {
 	k := &s.cfg.Kubelet
 	n := translate.Node{
 		Name: s.host.Name, HostIPs: s.ips, RootDir: s.cfg.RootDir, PodLogsDir: k.PodLogsDir,
-		ClusterDNS: k.ClusterDNS, ClusterDomain: k.ClusterDomain,
+		Standalone: s.cfg.Standalone(), ClusterDNS: k.ClusterDNS, ClusterDomain: k.ClusterDomain,
 		SELinux: s.host.SELinux, MaskedPaths: s.host.Throttle, Sysctls: k.DefaultPodSysctls,
 		MemoryCapacity: s.host.Memory, MemoryAllocatable: s.allocatable.Memory().Value(),
 		CPUCFSQuota: k.CPUCFSQuota == nil || *k.CPUCFSQuota, CgroupVersion: s.cgroupVersion(),

@@ -46,7 +46,7 @@ func TestSettingsOfTheNode(t *testing.T) {
 	half := 0.5
 	usual := func() translate.Node {
 		return translate.Node{
-			Name: "here", HostIPs: []string{"192.0.2.1"}, RootDir: "/r", PodLogsDir: "/var/log/pods", NoHostResolv: true,
+			Name: "here", Standalone: true, HostIPs: []string{"192.0.2.1"}, RootDir: "/r", PodLogsDir: "/var/log/pods", NoHostResolv: true,
 			MemoryCapacity: 8 << 30, MemoryAllocatable: 7 << 30, CPUCFSQuota: true, CPUCFSQuotaPeriod: 100 * time.Millisecond, CgroupVersion: 2,
 			HugePageSizes: []int64{2 << 20, 1 << 30}, SELinux: true, MaskedPaths: []string{"/hot"},
 			Swap:     translate.Swap{Controller: true, Capacity: 1 << 30},

@@ -112,7 +112,12 @@ func imageFailed(d *pod.Desired, o plan.Outcome) []note.Note {
 		why = reason.ErrImagePull
 	}
 	warn := func(reason, message string) []note.Note { return one(d, c, note.Warning, reason, message, o.Ended) }
-	then := warn(reason.Failed, "Error: "+why)
+	echo := func(why string) []note.Note {
+		notes := warn(reason.Failed, "Error: "+why)
+		notes[0].Echo = true
+		return notes
+	}
+	then := echo(why)
 	switch why {
 	case reason.ErrImageNeverPull:
 		return append(warn(reason.ErrImageNeverPull, o.Failed.Message), then...)
@@ -124,7 +129,7 @@ func imageFailed(d *pod.Desired, o plan.Outcome) []note.Note {
 		return notes
 	}
 	notes = append(notes, one(d, c, note.Normal, reason.BackOff, fmt.Sprintf("Back-off pulling image %q", image), o.Ended)...)
-	return append(notes, warn(reason.Failed, "Error: "+reason.ImagePullBackOff)...)
+	return append(notes, echo(reason.ImagePullBackOff)...)
 }
 
 func imageOf(d *pod.Desired, container string) string {

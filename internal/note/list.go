@@ -33,15 +33,17 @@ type object struct {
 // NewList returns an empty list.
 func NewList() *List { return &List{objects: map[object][]Note{}} }
 
-// Add is a Sink.
-func (l *List) Add(n Note) {
+// Add takes a note in and tells whether it is news: not the same as one of the last ten minutes.
+func (l *List) Add(n Note) (fresh bool) {
 	key := object{kind: n.About.Kind, namespace: n.About.Namespace, name: n.About.Name, uid: n.About.UID}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, known := l.objects[key]; !known && len(l.objects) >= mostObjects {
 		l.dropQuietest()
 	}
-	l.objects[key] = Merge(l.objects[key], n, mostNotes)
+	notes := Merge(l.objects[key], n, mostNotes)
+	l.objects[key] = notes
+	return notes[len(notes)-1].Count == max(n.Count, 1)
 }
 
 // dropQuietest forgets the object that was longest without a note. It needs l.mu.

@@ -109,3 +109,28 @@ func TestListTakesNotesFromManyAtOnce(t *testing.T) {
 		t.Errorf("got %v, want one note counted 800 times", got)
 	}
 }
+
+func TestAddTellsWhatIsNews(t *testing.T) {
+	l := note.NewList()
+	n := note.Note{At: time.Unix(0, 0), About: note.About{Kind: "Pod", Name: "web"}, Reason: "BackOff", Message: "again"}
+	for _, step := range []struct {
+		after time.Duration
+		edit  func(*note.Note)
+		news  bool
+	}{
+		{0, nil, true},
+		{time.Minute, nil, false},
+		{10 * time.Minute, nil, false}, // ten minutes after the last one
+		{11 * time.Minute, nil, true},
+		{time.Second, func(n *note.Note) { n.Message = "other" }, true},
+		{0, func(n *note.Note) { n.About.Name = "db" }, true},
+	} {
+		n.At = n.At.Add(step.after)
+		if step.edit != nil {
+			step.edit(&n)
+		}
+		if got := l.Add(n); got != step.news {
+			t.Errorf("%v later, %s of %s: news is %t", step.after, n.Message, n.About.Name, got)
+		}
+	}
+}

@@ -44,6 +44,8 @@ type Note struct {
 	Level   Level
 	Reason  string
 	Message string
+	// Echo says in one word what the note before it says in full. Readers of events go by such words; a log need not.
+	Echo bool
 	// Count is how many times the same happening was noted, and Since when first; readers that merge notes set them.
 	Count int
 	Since time.Time

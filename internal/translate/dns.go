@@ -34,7 +34,7 @@ func DNS(p *v1.Pod, n *Node) (*runtimeapi.DNSConfig, []Remark, error) {
 		switch {
 		case cluster && len(n.ClusterDNS) > 0:
 			conf = clusterConf(p, n)
-		case cluster:
+		case cluster && !n.Standalone:
 			remarks = append(remarks, Remark{reason.MissingClusterDNS, fmt.Sprintf(
 				"pod: %q. kubelet does not have ClusterDNS IP configured and cannot create Pod using %q policy. Falling back to %q policy.",
 				describe(p), policy, v1.DNSDefault)})

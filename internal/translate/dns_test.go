@@ -57,6 +57,7 @@ func TestDNS(t *testing.T) {
 		{name: "79 no cluster DNS", change: func(n *translate.Node) { n.ClusterDNS = nil }, servers: "192.0.2.53", searches: "example.com", options: "edns0 ndots:2",
 			remarks: []translate.Remark{{Reason: reason.MissingClusterDNS,
 				Message: `pod: "web_shop(u-1)". kubelet does not have ClusterDNS IP configured and cannot create Pod using "ClusterFirst" policy. Falling back to "Default" policy.`}}},
+		{name: "79 no cluster at all", change: func(n *translate.Node) { n.ClusterDNS, n.Standalone = nil, true }, servers: "192.0.2.53", searches: "example.com", options: "edns0 ndots:2"},
 		{name: "80 no host resolver", spec: "dnsPolicy: Default", change: func(n *translate.Node) { n.NoHostResolv = true }, servers: "127.0.0.1", searches: "."},
 		{name: "80 no host resolver on an IPv6 node", spec: "dnsPolicy: Default", change: func(n *translate.Node) { n.NoHostResolv, n.HostIPs = true, []string{"2001:db8::1"} },
 			servers: "::1", searches: "."},

@@ -19,6 +19,8 @@ type Node struct {
 	// PodLogsDir is the directory of all pods' logs.
 	PodLogsDir string
 
+	// Standalone tells that there is no cluster, whose DNS nobody misses then.
+	Standalone    bool
 	ClusterDNS    []string
 	ClusterDomain string
 	// HostResolv is the node's resolver file, read anew for each sandbox.
