@@ -2,14 +2,28 @@ package ledger
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// lock takes the file for this process. While another one has it, it is asked for again for a while: that one may be
+// a Bosun on its way out.
+func lock(file *os.File, wait time.Duration) error {
+	const pause = 20 * time.Millisecond
+	for until := time.Now().Add(wait); ; time.Sleep(pause) {
+		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(until) {
+			return err
+		}
+	}
+}
 
 // holder names the process that has locked a file, as far as the kernel tells.
 func holder(path string) string {

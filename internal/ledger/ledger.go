@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
 )
 
@@ -139,12 +138,8 @@ func (l *Ledger) openSound(o Options) error {
 	switch newer, damage := (*NewerError)(nil), (*damageError)(nil); {
 	case errors.As(err, &newer), errors.As(err, &damage):
 		return err
-	case errors.Is(err, bolterrors.ErrTimeout):
+	case errors.Is(err, unix.EWOULDBLOCK):
 		return fmt.Errorf("ledger %s is in use by %s; is another Bosun running?", l.path, holder(l.path))
-	case errors.Is(err, bolterrors.ErrVersionMismatch):
-		return &NewerError{Path: l.path, Found: "another version of bbolt"}
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum):
-		return &damageError{err}
 	}
 	return fmt.Errorf("open ledger %s: %w", l.path, err)
 }
@@ -175,14 +170,20 @@ func closeFile(db *bbolt.DB, file *os.File, after error) error {
 //   - No statistics: nobody reads them.
 func boltOptions(o Options, file **os.File) *bbolt.Options {
 	return &bbolt.Options{
-		Timeout:         o.LockWait,
+		Timeout:         o.LockWait, // the lock is ours by then
 		FreelistType:    bbolt.FreelistArrayType,
 		InitialMmapSize: int(max(o.Reserve, 0)),
 		NoStatistics:    true,
 		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 			f, err := os.OpenFile(name, flag, mode)
+			if err != nil {
+				return nil, err
+			}
 			*file = f
-			return f, err
+			if err := lock(f, o.LockWait); err != nil {
+				return nil, err
+			}
+			return f, readSound(f)
 		},
 	}
 }

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,8 +74,8 @@ func save(t *testing.T, path string, records map[types.UID]plan.Record) {
 	t.Helper()
 	l := open(t, path, small)
 	stop := run(t, l)
-	for uid, r := range records {
-		if err := l.Save(t.Context(), uid, r); err != nil {
+	for _, uid := range slices.Sorted(maps.Keys(records)) {
+		if err := l.Save(t.Context(), uid, records[uid]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -261,8 +263,9 @@ func usable(t *testing.T, path string, l *Ledger) {
 	_ = again.Close()
 }
 
-// TestFlippedBits holds that whatever single byte is spoilt, every record is either right, told of as bad, or set
-// aside with the file; and the ledger works on.
+// TestFlippedBits holds that whatever single byte is spoilt, no record that is returned is wrong, and the ledger works
+// on. Only what the last commit wrote may be missing without a sign: when the first page of that commit is spoilt, bbolt
+// falls back to the one before.
 func TestFlippedBits(t *testing.T) {
 	dir := t.TempDir()
 	sound := filepath.Join(dir, "sound.db")
@@ -274,10 +277,15 @@ func TestFlippedBits(t *testing.T) {
 	}
 	dice := rand.New(rand.NewPCG(1, 2))
 	outcomes := map[string]int{}
-	for n := range 150 {
+	for n := range 100 {
 		path := filepath.Join(dir, fmt.Sprint(n, ".db"))
 		spoilt := bytes.Clone(raw)
-		spoilt[dice.IntN(len(spoilt))] ^= byte(1 + dice.IntN(255))
+		at := dice.IntN(len(spoilt))
+		if n%2 == 0 { // among the heads of the pages, where it hurts most
+			at = at/os.Getpagesize()*os.Getpagesize() + dice.IntN(48)
+		}
+		inMeta := at < 2*os.Getpagesize()
+		spoilt[at] ^= byte(1 + dice.IntN(255))
 		if err := os.WriteFile(path, spoilt, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -296,7 +304,7 @@ func TestFlippedBits(t *testing.T) {
 				t.Fatalf("#%d: record %s is wrong and nobody noticed", n, uid)
 			}
 		}
-		if l.SetAside() == nil && len(got)+len(bad) != len(want) {
+		if lost := len(want) - len(got) - len(bad); l.SetAside() == nil && lost > 0 && (!inMeta || lost > 1) {
 			t.Fatalf("#%d: %d records and %d bad ones, want %d together", n, len(got), len(bad), len(want))
 		}
 		usable(t, path, l)
