@@ -31,7 +31,7 @@ check: deps staticcheck ## format, vet, staticcheck, both architectures, layout,
 	cd tools/mkimage && $(GO) vet . && $(BIN)/staticcheck . && $(GO) test .
 	$(GO) test -race $$($(GO) list ./... | grep -v /tests/)
 
-integration: tools images
+integration: build tools images
 	$(GO) test -timeout 20m ./tests/...
 
 # Part of `integration`; alone, this shows what the machine says.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bosun-project/bosun/internal/admission"
 	"github.com/bosun-project/bosun/internal/ask"
+	"github.com/bosun-project/bosun/internal/health"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
 	"github.com/bosun-project/bosun/internal/probe"
@@ -29,7 +30,7 @@ func (a *Agent) probeTargets() ([]probe.Target, <-chan struct{}) {
 	for _, e := range entries {
 		t := probe.Target{
 			Version: e, Desired: e.Desired, Containers: e.Observed.Containers, IP: e.Status.PodIP,
-			Stopping: e.Memory.Stage >= plan.Stopping, Hooked: hooked(e),
+			Stopping: e.Memory.Stage >= plan.Stopping, Hooked: hooked(e), Before: before(e),
 		}
 		targets = append(targets, t)
 	}
@@ -45,6 +46,20 @@ func hooked(e *worker.Entry) map[string]bool {
 				out = map[string]bool{}
 			}
 			out[h.ID] = true
+		}
+	}
+	return out
+}
+
+// before is what probes said of the containers that ran before this agent did.
+func before(e *worker.Entry) map[string]health.Before {
+	var out map[string]health.Before
+	for _, m := range e.Memory.Kept.Containers {
+		if p := m.Proven; p.ID != "" {
+			if out == nil {
+				out = map[string]health.Before{}
+			}
+			out[p.ID] = health.Before{Started: p.Started, Ready: p.Ready}
 		}
 	}
 	return out

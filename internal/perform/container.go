@@ -164,11 +164,8 @@ func (x *Performer) startContainer(ctx context.Context, d *pod.Desired, e plan.E
 	return own(began, nil, []pod.Container{c}), nil
 }
 
-// stopGrace is the least time a container gets between TERM and KILL (behaviour 144).
-const stopGrace = 2 * time.Second
-
 func (x *Performer) stopContainer(ctx context.Context, d *pod.Desired, e plan.Effect) (*pod.Report, error) {
-	left := max(time.Until(e.Deadline), stopGrace)
+	left := max(time.Until(e.Deadline), 0)
 	if err := x.cfg.Runtime.StopContainer(ctx, e.ID, int64(math.Ceil(left.Seconds()))); err != nil {
 		return nil, err
 	}

@@ -99,5 +99,11 @@ func (x *Performer) podInputs(ctx context.Context, p *v1.Pod) (translate.PodInpu
 	if err != nil {
 		return translate.PodInputs{}, err
 	}
-	return translate.PodInputs{CgroupParent: x.cfg.Cgroups.Parent(p), UserNamespace: ids}, nil
+	// A node without an API server has no RuntimeClass objects: the class names the runtime's handler itself. The
+	// runtime says so if it has none of that name (behaviour 46).
+	handler := ""
+	if p.Spec.RuntimeClassName != nil {
+		handler = *p.Spec.RuntimeClassName
+	}
+	return translate.PodInputs{Handler: handler, CgroupParent: x.cfg.Cgroups.Parent(p), UserNamespace: ids}, nil
 }

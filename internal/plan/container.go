@@ -2,6 +2,7 @@ package plan
 
 import (
 	"strconv"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -98,6 +99,10 @@ func (d *draft) tend(c *v1.Container, last *pod.Container) progress {
 	}
 	m := d.mem.Kept.Containers[c.Name]
 	health, probed := d.in.Facts.Health[last.ID]
+	if said := (Proven{ID: last.ID, Started: health.Started, Ready: health.Ready}); probed && m.Proven != said {
+		d.remember(c.Name, func(m *ContainerMemory) { m.Proven = said })
+	}
+	started := probed && health.Started || !probed && m.Proven.ID == last.ID && m.Proven.Started
 	switch {
 	case m.Kill.ID == last.ID:
 		d.carryOut(last, m.Kill)
@@ -126,7 +131,7 @@ func (d *draft) tend(c *v1.Container, last *pod.Container) progress {
 			return busy
 		}
 	}
-	if c.StartupProbe != nil && d.in.Facts.Probing && !(probed && health.Started) {
+	if c.StartupProbe != nil && d.in.Facts.Probing && !started {
 		d.wait(Wait{For: "startup probe of " + c.Name})
 		return unproven
 	}
@@ -159,7 +164,22 @@ func (d *draft) carryOut(c *pod.Container, k Kill) {
 	if d.preStopping(c, k.Deadline) {
 		return
 	}
-	d.wantOfRuntime(Effect{Kind: StopContainer, Container: c.Name, ID: c.ID, Attempt: c.Attempt, Deadline: k.Deadline, Why: k.Why})
+	d.end(c, k.Deadline, k.Why)
+}
+
+// stopGrace is the least time an instance has between TERM and KILL (behaviour 144).
+const stopGrace = 2 * time.Second
+
+// end wants an instance told to end, and killed at the deadline. When it was first told is remembered, so that what it
+// has at least is not given anew by each life of the agent.
+func (d *draft) end(c *pod.Container, deadline Time, why string) {
+	if d.in.Facts.RuntimeUp && d.mem.Kept.Containers[c.Name].Term.ID != c.ID {
+		d.remember(c.Name, func(m *ContainerMemory) { m.Term = Term{ID: c.ID, At: d.in.Now} })
+	}
+	if t := d.mem.Kept.Containers[c.Name].Term; t.ID == c.ID {
+		deadline = later(deadline, t.At.Add(stopGrace))
+	}
+	d.wantOfRuntime(Effect{Kind: StopContainer, Container: c.Name, ID: c.ID, Attempt: c.Attempt, Deadline: deadline, Why: why})
 }
 
 // preStopping tells whether the preStop hook of an instance is still to be waited for, and wants it if it has not run.

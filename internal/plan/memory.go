@@ -91,6 +91,10 @@ type ContainerMemory struct {
 	// PostStart and PreStop tell how far the hooks of one instance got.
 	PostStart Hook `json:"postStart,omitzero"`
 	PreStop   Hook `json:"preStop,omitzero"`
+	// Term is when one instance was first told to end; from then on it has at least two seconds.
+	Term Term `json:"term,omitzero"`
+	// Proven is what the probes last said of one instance, so that another life of the agent need not doubt it.
+	Proven Proven `json:"proven,omitzero"`
 	// Kill is the decision to end one instance while the pod goes on.
 	Kill Kill `json:"kill,omitzero"`
 }
@@ -115,6 +119,19 @@ type Hook struct {
 	Began   time.Time `json:"began,omitzero"`
 	Done    bool      `json:"done,omitempty"`
 	Failure string    `json:"failure,omitempty"`
+}
+
+// Term is the moment an instance was first told to end.
+type Term struct {
+	ID string    `json:"id,omitempty"`
+	At time.Time `json:"at,omitzero"`
+}
+
+// Proven is what the probes last said of an instance.
+type Proven struct {
+	ID      string `json:"id,omitempty"`
+	Started bool   `json:"started,omitempty"`
+	Ready   bool   `json:"ready,omitempty"`
 }
 
 // Kill is the decision to end one container instance.
@@ -224,6 +241,7 @@ func (k *Kept) rebase(now time.Time) {
 	for name, c := range k.Containers {
 		nearer(&c.Backoff.Until, c.Backoff.Delay)
 		nearer(&c.Kill.Deadline, c.Kill.Grace)
+		nearer(&c.Term.At, 0)
 		k.Containers[name] = c
 	}
 	for subject, f := range k.Failures {

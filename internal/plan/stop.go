@@ -19,6 +19,9 @@ func (d *draft) mustStop() bool {
 	case des.Deletion != nil:
 		d.stop(Deleted, "", "", des.Deletion.Grace)
 	case !des.Wanted && facts.SourcesReady && des.Source == pod.FromRuntime:
+		if d.obs.Inspected.IsZero() { // what it is to be spared is written on its containers
+			return false
+		}
 		d.stop(Orphaned, "", "", des.Grace())
 	case !des.Wanted && facts.SourcesReady:
 		d.stop(Removed, "", "", des.Grace())

@@ -25,7 +25,7 @@ func (d *draft) stopping() {
 			d.wait(Wait{For: "end of the containers before sidecar " + c.Name, Until: deadline})
 			continue
 		}
-		d.wantOfRuntime(Effect{Kind: StopContainer, Container: c.Name, ID: c.ID, Attempt: c.Attempt, Deadline: deadline, Why: why})
+		d.end(c, deadline, why)
 	}
 	if live || !d.settledDown() {
 		return

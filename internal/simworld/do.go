@@ -193,7 +193,7 @@ func (a *Agent) stopContainer(ctx context.Context, e plan.Effect) {
 	stopped := c.stopped
 	w.term(c)
 	w.mu.Unlock()
-	timer := time.NewTimer(max(time.Until(e.Deadline), 2*time.Second))
+	timer := time.NewTimer(max(time.Until(e.Deadline), 0))
 	defer timer.Stop()
 	select {
 	case <-stopped:

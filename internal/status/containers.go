@@ -184,6 +184,9 @@ func (v *view) probed(c *v1.Container, newest *pod.Container, prev *v1.Container
 	if !v.in.Facts.Probing {
 		return hooked, hooked
 	}
+	if p := v.in.Memory.Kept.Containers[c.Name].Proven; p.ID == newest.ID { // asked by an earlier life of the agent
+		return p.Started, p.Started && p.Ready
+	}
 	if prev != nil && prev.ContainerID == v.id(newest) && prev.State.Running != nil { // seen by an earlier life of the agent
 		return prev.Started != nil && *prev.Started || c.StartupProbe == nil && hooked,
 			prev.Ready || c.ReadinessProbe == nil && c.StartupProbe == nil && hooked

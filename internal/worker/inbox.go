@@ -6,6 +6,7 @@ import (
 
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/translate"
 )
 
 // inbox holds the newest of what others tell a worker. Any goroutine may put something in; the worker reads all at once.
@@ -67,5 +68,12 @@ func (b *inbox) mark(m plan.Memory) bool {
 }
 
 func (b *inbox) deliver(r pod.Report) {
-	b.change(func(in *inputs) { in.observed = in.observed.Merge(r) })
+	b.change(func(in *inputs) {
+		in.observed = in.observed.Merge(r)
+		if d := in.desired; d.Source == pod.FromRuntime && len(d.Pod.Spec.Containers) == 0 && len(in.observed.Containers) > 0 {
+			in.desired = translate.Orphan(d.UID(), pod.Report{ // the ledger had its name only: its containers tell the rest
+				Namespace: d.Pod.Namespace, Name: d.Pod.Name, Sandboxes: in.observed.Sandboxes, Containers: in.observed.Containers,
+			}, d.Seen)
+		}
+	})
 }
