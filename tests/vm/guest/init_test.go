@@ -54,7 +54,7 @@ func boot() (code int, err error) {
 	if err := raiseLoopback(); err != nil {
 		return 0, err
 	}
-	cmd := exec.Command("/bin/guest", "-test.v", "-test.failfast", "-test.timeout=8m", "-test.parallel=16")
+	cmd := exec.Command("/bin/guest", "-test.v", "-test.failfast", "-test.timeout=14m", "-test.parallel=16")
 	cmd.Env = []string{"PATH=/bin", "HOME=/root", inside + "=1"}
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr

@@ -23,7 +23,7 @@ const (
 	rootDir   = "/var/lib/kubelet"
 	nodeName  = "vm"
 	// patience bounds everything that is waited for: the machine is emulated, and slow.
-	patience = 3 * time.Minute
+	patience = 8 * time.Minute
 	// glance is the pause between two looks at something that has no event.
 	glance = 100 * time.Millisecond
 )
