@@ -172,28 +172,33 @@ func (u *up) pods(ctx context.Context) error {
 		return err
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
 	var group sync.WaitGroup
-	defer group.Wait()
-	var failed error
-	group.Go(func() { failed = a.Run(running) })
+	ended := make(chan error, 1)
+	group.Go(func() { ended <- a.Run(running) })
 	if u.box != nil {
 		group.Go(func() { _ = u.box.Supervise(running) })
 	}
 	group.Go(func() { cli.Show(running, u.out, a.Faces()) })
-	<-ctx.Done()
-	if !u.cfg.Detach {
-		fmt.Fprintln(u.errs, "\nstopping all pods; press Ctrl-C again to leave them")
-		if err := a.Empty(running); err != nil {
-			return err
-		}
+	select {
+	case err = <-ended: // without being asked: then there is nobody left who could stop pods
+	case <-ctx.Done():
+		err = u.leave(running, a)
+		stop()
+		err = errors.Join(err, <-ended)
 	}
 	stop()
 	group.Wait()
-	if u.box != nil && !u.cfg.Detach {
-		if err := u.box.Stop(context.WithoutCancel(ctx)); err != nil {
-			failed = errors.Join(failed, err)
-		}
+	if u.box != nil && !u.cfg.Detach && ctx.Err() != nil {
+		err = errors.Join(err, u.box.Stop(context.WithoutCancel(ctx)))
 	}
-	return failed
+	return err
+}
+
+// leave ends all pods, unless they are to stay.
+func (u *up) leave(ctx context.Context, a *agent.Agent) error {
+	if u.cfg.Detach {
+		return nil
+	}
+	fmt.Fprintln(u.errs, "\nstopping all pods; press Ctrl-C again to leave them")
+	return a.Empty(ctx)
 }
