@@ -24,6 +24,11 @@ func TestCounts(t *testing.T) {
 			defer mu.Unlock()
 			told = append(told, text)
 		}
+		heard := func() []string {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(told)
+		}
 		s := &sweep{world: simworld.New(1)}
 		s.world.Script("run", simworld.Script{})
 		agent := s.world.Start(&s.wanted, simworld.Options{
@@ -42,8 +47,8 @@ func TestCounts(t *testing.T) {
 			s.want(wanted...)
 			time.Sleep(time.Minute)
 		}
-		if want := []string{"OutOfcpu"}; !slices.Equal(told, want) {
-			t.Fatalf("told of %q, want %q", told, want)
+		if want := []string{"OutOfcpu"}; !slices.Equal(heard(), want) {
+			t.Fatalf("told of %q, want %q", heard(), want)
 		}
 		s.want(web)
 		time.Sleep(time.Minute)
@@ -51,8 +56,8 @@ func TestCounts(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 		s.want(web) // while it ends
 		time.Sleep(time.Minute)
-		if want := []string{"OutOfcpu", "web"}; !slices.Equal(told, want) {
-			t.Errorf("told of %q, want %q", told, want)
+		if want := []string{"OutOfcpu", "web"}; !slices.Equal(heard(), want) {
+			t.Errorf("told of %q, want %q", heard(), want)
 		}
 		s.want()
 		time.Sleep(time.Minute)
