@@ -243,7 +243,7 @@ func (a *Agent) note(n note.Note) {
 	a.metrics.Note(n)
 	say := a.log.Info
 	switch {
-	case !fresh || n.Echo:
+	case !fresh || n.Minor:
 		say = a.log.Debug
 	case n.Level == note.Warning:
 		say = a.log.Warn

@@ -19,7 +19,7 @@ func TestNotesInTheLog(t *testing.T) {
 	at := time.Now()
 	for _, n := range []note.Note{
 		{At: at, About: pod, Level: note.Warning, Reason: "Failed", Message: "Failed to pull"},
-		{At: at, About: pod, Level: note.Warning, Reason: "Failed", Message: "Error: ErrImagePull", Echo: true},
+		{At: at, About: pod, Level: note.Warning, Reason: "Failed", Message: "Error: ErrImagePull", Minor: true},
 		{At: at.Add(time.Minute), About: pod, Level: note.Warning, Reason: "Failed", Message: "Failed to pull"},
 		{At: at, About: note.About{Kind: "Node"}, Reason: "ContainerRuntimeUp", Message: "up"},
 	} {

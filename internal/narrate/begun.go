@@ -47,6 +47,14 @@ func Pulling(d *pod.Desired, container, image string, now time.Time) []note.Note
 	return one(d, container, note.Normal, reason.Pulling, `Pulling image "`+image+`"`, now)
 }
 
+// minor marks notes that a log need not show.
+func minor(notes []note.Note) []note.Note {
+	for i := range notes {
+		notes[i].Minor = true
+	}
+	return notes
+}
+
 func one(d *pod.Desired, container string, level note.Level, why, message string, at time.Time) []note.Note {
 	about := note.About{Kind: "Pod", Namespace: d.Pod.Namespace, Name: d.Pod.Name, UID: d.Pod.UID, Container: container}
 	if container != "" {

@@ -31,9 +31,13 @@ func succeeded(d *pod.Desired, o plan.Outcome) []note.Note {
 		if o.Pulled == nil {
 			return nil
 		}
-		return one(d, e.Container, note.Normal, reason.Pulled, pulled(imageOf(d, e.Container), o.Pulled), o.Ended)
+		notes := one(d, e.Container, note.Normal, reason.Pulled, pulled(imageOf(d, e.Container), o.Pulled), o.Ended)
+		if o.Pulled.Present {
+			notes = minor(notes)
+		}
+		return notes
 	case plan.CreateContainer:
-		return one(d, e.Container, note.Normal, reason.Created, "Container created", o.Ended)
+		return minor(one(d, e.Container, note.Normal, reason.Created, "Container created", o.Ended))
 	case plan.StartContainer:
 		return one(d, e.Container, note.Normal, reason.Started, "Container started", o.Ended)
 	default:
@@ -112,12 +116,7 @@ func imageFailed(d *pod.Desired, o plan.Outcome) []note.Note {
 		why = reason.ErrImagePull
 	}
 	warn := func(reason, message string) []note.Note { return one(d, c, note.Warning, reason, message, o.Ended) }
-	echo := func(why string) []note.Note {
-		notes := warn(reason.Failed, "Error: "+why)
-		notes[0].Echo = true
-		return notes
-	}
-	then := echo(why)
+	then := minor(warn(reason.Failed, "Error: "+why))
 	switch why {
 	case reason.ErrImageNeverPull:
 		return append(warn(reason.ErrImageNeverPull, o.Failed.Message), then...)
@@ -128,8 +127,8 @@ func imageFailed(d *pod.Desired, o plan.Outcome) []note.Note {
 	if o.Failed.Class == plan.Soon {
 		return notes
 	}
-	notes = append(notes, one(d, c, note.Normal, reason.BackOff, fmt.Sprintf("Back-off pulling image %q", image), o.Ended)...)
-	return append(notes, echo(reason.ImagePullBackOff)...)
+	notes = append(notes, minor(one(d, c, note.Normal, reason.BackOff, fmt.Sprintf("Back-off pulling image %q", image), o.Ended))...)
+	return append(notes, minor(warn(reason.Failed, "Error: "+reason.ImagePullBackOff))...)
 }
 
 func imageOf(d *pod.Desired, container string) string {

@@ -44,8 +44,9 @@ type Note struct {
 	Level   Level
 	Reason  string
 	Message string
-	// Echo says in one word what the note before it says in full. Readers of events go by such words; a log need not.
-	Echo bool
+	// Minor notes are steps on the way to what another note tells, say in one word what the one before says in full, or
+	// what their maker has logged already. Readers of events go by them; a log need not show them.
+	Minor bool
 	// Count is how many times the same happening was noted, and Since when first; readers that merge notes set them.
 	Count int
 	Since time.Time

@@ -93,7 +93,7 @@ func (m *Merge) turn(now time.Time) {
 func (m *Merge) tell(c mergeClash, now time.Time) {
 	p := c.refused.Pod
 	m.log.Warn("pod is not used", "origin", c.refused.Origin, "source", c.refused.Source, "pod", p.Namespace+"/"+p.Name, "why", c.why)
-	m.notes(note.Note{At: now, Level: note.Warning, Reason: reason.FailedValidation,
+	m.notes(note.Note{At: now, Level: note.Warning, Minor: true, Reason: reason.FailedValidation, // the log has it
 		Message: "Error validating pod from " + strconv.Quote(cmp.Or(c.refused.Origin, string(c.refused.Source))) + ": " + c.why,
 		About:   note.About{Kind: "Pod", Namespace: p.Namespace, Name: p.Name, UID: p.UID}})
 }

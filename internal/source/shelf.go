@@ -154,7 +154,7 @@ func (s *shelf) fault(origin string, messages []string, now time.Time) {
 		return
 	}
 	s.log.Warn("manifest cannot be used; its pods stay as they are", "origin", origin, "pods", len(h.pods), "problems", messages)
-	s.notes(note.Note{At: now, About: note.About{Kind: "Manifest", Name: origin}, Level: note.Warning,
+	s.notes(note.Note{At: now, About: note.About{Kind: "Manifest", Name: origin}, Level: note.Warning, Minor: true, // the log has it
 		Reason: reason.FailedValidation, Message: strings.Join(messages, "; ")})
 }
 
@@ -299,7 +299,7 @@ func (s *shelf) tellClashes(list []clash, now time.Time) (told []Problem, again 
 		told = append(told, Problem{Source: s.source, Origin: c.key.origin, Messages: []string{message}, Since: since})
 		if !slices.ContainsFunc(s.last.Problems, func(p Problem) bool { return p.Origin == c.key.origin && slices.Contains(p.Messages, message) }) {
 			s.log.Warn("pod is not used", "origin", c.key.origin, "pod", c.pod.Namespace+"/"+c.pod.Name, "why", c.why)
-			s.notes(note.Note{At: now, Level: note.Warning, Reason: reason.FailedValidation, Message: "Error validating pod from " +
+			s.notes(note.Note{At: now, Level: note.Warning, Minor: true, Reason: reason.FailedValidation, Message: "Error validating pod from " +
 				strconv.Quote(c.key.origin) + ": " + c.why,
 				About: note.About{Kind: "Pod", Namespace: c.pod.Namespace, Name: c.pod.Name, UID: c.pod.UID}})
 		}

@@ -189,6 +189,7 @@ func (n *node) begin() error {
 		"--read-only-port=" + strconv.Itoa(n.readOnly),
 		"--hostname-override=" + nodeName,
 		"--node-ip=" + nodeIP,
+		"--v=4", // what is told in events is in the log then, however small
 	}, n.more...)...)
 	cmd.Env = append(os.Environ(), "HOME="+n.home)
 	cmd.Dir = n.home
