@@ -93,6 +93,19 @@ func settings(cfg *config.Config) process.Settings {
 	return s
 }
 
+// upSettings are those of `bosun up`: what the user asked for and no more, since it is a command on somebody's machine.
+// What it cannot do without is for the check before it to say.
+func upSettings(cfg *config.Config) process.Settings {
+	s := settings(cfg)
+	if !cfg.IsSet("maxOpenFiles") {
+		s.MaxOpenFiles = 0
+	}
+	if !cfg.IsSet("oomScoreAdj") {
+		s.OOMScoreAdj = nil
+	}
+	return s
+}
+
 // load reads flags and files. It returns nil without an error when the user only asked for help or the version.
 func load(out, errs io.Writer, args []string, operands bool) (*config.Config, error) {
 	cfg, err := config.Load(args, config.Env{Operands: operands})

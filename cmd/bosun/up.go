@@ -72,8 +72,14 @@ func (u *up) run(ctx context.Context) error {
 		fmt.Fprintln(u.errs, "warning: "+w)
 	}
 	fmt.Fprintln(u.out, "log: "+logPath)
-	process.TuneMemory(os.Getenv)
 	if err := u.check(ctx); err != nil {
+		return err
+	}
+	warnings, err := process.Prepare(upSettings(u.cfg))
+	for _, w := range warnings {
+		u.log.Warn(w)
+	}
+	if err != nil {
 		return err
 	}
 	if err := u.runtime(ctx); err != nil {
