@@ -83,7 +83,7 @@ func (b *bench) idle(ctx context.Context, a agent) error {
 		facts = append(facts,
 			judgement{"CPU" + what, a.name(), percent(after.cpu - before.cpu), mostIdleCPU, "% of a core"},
 			judgement{"wake-ups" + what, a.name(), float64(after.wakeups-before.wakeups) / long.Seconds(), 0, "per second"})
-		facts = append(facts, memoryFacts(a.name(), what, after.memory, mostIdleRSS)...)
+		facts = append(facts, memoryFacts(a.name(), what, after.memory, mostRSS(b.options.pods))...)
 	}
 	for _, f := range facts {
 		if err := b.journal.state(f); err != nil {
@@ -105,7 +105,7 @@ func (b *bench) empty(ctx context.Context, a agent) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range memoryFacts(a.name(), " without pods", m, mostEmptyRSS) {
+	for _, f := range memoryFacts(a.name(), " without pods", m, mostRSS(0)) {
 		if err := b.journal.state(f); err != nil {
 			return err
 		}
