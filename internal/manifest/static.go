@@ -100,7 +100,8 @@ func Static(p *v1.Pod, from From) (*v1.Pod, field.ErrorList) {
 // pod as a manifest.
 func forgetServer(p *v1.Pod) {
 	p.Status = v1.PodStatus{}
-	p.ResourceVersion, p.SelfLink, p.Generation = "", "", 0
+	p.ResourceVersion, p.Generation = "", 0
+	p.SelfLink = "" //lint:ignore SA1019 old files carry it
 	p.CreationTimestamp, p.DeletionTimestamp, p.DeletionGracePeriodSeconds = metav1.Time{}, nil, nil
 	p.ManagedFields = nil
 	for _, a := range []string{names.ConfigSource, names.ConfigSeen, names.ConfigHash, names.ConfigMirror} {

@@ -79,8 +79,6 @@ type job struct {
 	answers  mark
 }
 
-func (j *job) inFlight() bool { return j.phase == running || j.phase == late || j.phase == hung }
-
 // outcome is how an inspection ended.
 type outcome struct {
 	uid    types.UID
