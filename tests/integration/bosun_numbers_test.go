@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/bosun-project/bosun/internal/serve"
@@ -50,14 +52,13 @@ func (n *node) numbers(path string, lines ...string) error {
 	return nil
 }
 
-// TestPullsTellTheirBytes: while a registry is slow, /debug/pulls tells how far a pull is, from containerd itself.
-func TestPullsTellTheirBytes(t *testing.T) {
-	t.Parallel()
+// slowImage is an image in a registry that gives its first bytes at once and the rest when release is called.
+func slowImage(t *testing.T, bed *testbed.Bed) (ref string, release func()) {
+	t.Helper()
 	const first = 3 << 19 // containerd writes a megabyte at a time
-	n := ownNode(t, testbed.Options{Images: []string{}})
 	released := make(chan struct{})
-	release := sync.OnceFunc(func() { close(released) })
-	registry := n.bed.StartRegistry(t, func(next http.Handler) http.Handler {
+	release = sync.OnceFunc(func() { close(released) })
+	registry := bed.StartRegistry(t, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.Contains(r.URL.Path, "/blobs/") && r.Method == http.MethodGet {
 				w = &stuck{ResponseWriter: w, left: first, released: released}
@@ -70,7 +71,19 @@ func TestPullsTellTheirBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := n.pod(t, "slow", "spec: {terminationGracePeriodSeconds: 0, containers: [{name: app, image: '"+ref+"', command: [sleep, '1000']}]}")
+	return ref, release
+}
+
+func slowPod(image string) string {
+	return "spec: {terminationGracePeriodSeconds: 0, containers: [{name: app, image: '" + image + "', command: [sleep, '1000']}]}"
+}
+
+// TestPullsTellTheirBytes: while a registry is slow, /debug/pulls tells how far a pull is, from containerd itself.
+func TestPullsTellTheirBytes(t *testing.T) {
+	t.Parallel()
+	n := ownNode(t, testbed.Options{Images: []string{}})
+	ref, release := slowImage(t, n.bed)
+	b := n.pod(t, "slow", slowPod(ref))
 	eventually(t, func() error {
 		_, text, err := n.get("/debug/pulls")
 		if err != nil {
@@ -90,6 +103,41 @@ func TestPullsTellTheirBytes(t *testing.T) {
 	eventually(t, func() error {
 		return n.numbers("/metrics", `kubelet_image_manager_ensure_image_requests_total{present_locally="false",pull_policy="IfNotPresent",pull_required="true"} 1`)
 	})
+}
+
+// TestUpShowsBytes: so does the line that bosun up shows.
+func TestUpShowsBytes(t *testing.T) {
+	t.Parallel()
+	bed := testbed.Start(t, testbed.Options{Images: []string{}})
+	ref, release := slowImage(t, bed)
+	manifests := filepath.Join(bed.Dir, "manifests")
+	if err := os.Mkdir(manifests, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	text := "apiVersion: v1\nkind: Pod\nmetadata: {name: slow}\n" + slowPod(ref)
+	if err := os.WriteFile(filepath.Join(manifests, "slow.yaml"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd, ended, said := startUp(t, bed.Dir, manifests, 20910, "--images=", "--container-runtime-endpoint=unix://"+bed.Socket, "--cgroup-root="+bed.CgroupParent)
+	line := regexp.MustCompile(`pulling ` + regexp.QuoteMeta(ref) + ` █+░+ [1-9][0-9.]* MB of [1-9][0-9.]* MB`)
+	eventually(t, func() error {
+		if text := said(); !line.MatchString(text) {
+			return fmt.Errorf("no line about bytes:\n%s", text)
+		}
+		return nil
+	})
+	release()
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("bosun up ended with %v:\n%s", err, said())
+		}
+	case <-deadline(t, patience).Done():
+		t.Error("bosun up does not end on Ctrl-C")
+	}
 }
 
 // TestAllPodsTogether holds the limits of the cgroup of all pods, the weight of its burstable class, and the numbers of

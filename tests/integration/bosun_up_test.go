@@ -17,8 +17,8 @@ import (
 	"github.com/bosun-project/bosun/internal/testbed"
 )
 
-// startUp starts `bosun up` on the example, with all state in dir, and returns its end and what it printed so far.
-func startUp(t *testing.T, dir string, port int, more ...string) (*exec.Cmd, chan error, func() string) {
+// startUp starts `bosun up` on manifests, with all state in dir, and returns its end and what it printed so far.
+func startUp(t *testing.T, dir, manifests string, port int, more ...string) (*exec.Cmd, chan error, func() string) {
 	t.Helper()
 	path, err := binary()
 	if err != nil {
@@ -30,7 +30,7 @@ func startUp(t *testing.T, dir string, port int, more ...string) (*exec.Cmd, cha
 	}
 	defer out.Close()
 	cmd := exec.Command(path, append([]string{
-		"up", "../../examples/nginx-log", "--images", "../../.cache/images", "--runtime-dir", "../../.cache/bin",
+		"up", manifests, "--images", "../../.cache/images", "--runtime-dir", "../../.cache/bin",
 		"--root-dir", filepath.Join(dir, "state"), "--hostname-override", nodeName,
 		"--read-only-port", fmt.Sprint(port), "--healthz-port", fmt.Sprint(port + 1),
 	}, more...)...)
@@ -66,14 +66,14 @@ func TestUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const port = 20900
+	const port, example = 20900, "../../examples/nginx-log"
 	n := &node{readOnly: port, root: filepath.Join(dir, "state")}
 	b := &box{node: n, t: t, name: "nginx-log"}
 	ready := func(p *v1.Pod) bool {
 		return p.Status.Phase == v1.PodRunning && condition(p, v1.PodReady) == v1.ConditionTrue
 	}
 
-	first, ended, _ := startUp(t, dir, port)
+	first, ended, _ := startUp(t, dir, example, port)
 	before := b.untilAPI("Ready", ready)
 	if body := fetch(deadline(t, patience), t, "http://"+before.Status.PodIP+"/?first"); !strings.Contains(body, "Welcome to nginx!") {
 		t.Errorf("nginx answers %q", body)
@@ -86,7 +86,7 @@ func TestUp(t *testing.T) {
 		t.Errorf("after the agent was killed nginx does not answer: %v", err)
 	}
 
-	second, ended, said := startUp(t, dir, port)
+	second, ended, said := startUp(t, dir, example, port)
 	after := b.untilAPI("Ready", ready)
 	for _, c := range []string{"nginx", "tail"} {
 		same(t, "container "+c, statusOf(after, c).ContainerID, statusOf(before, c).ContainerID)
