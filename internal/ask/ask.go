@@ -3,14 +3,10 @@ package ask
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"syscall"
 	"time"
-
-	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/bosun-project/bosun/internal/health"
 )
@@ -80,34 +76,4 @@ func newDialer() *net.Dialer {
 			return errors.Join(err, failed)
 		},
 	}
-}
-
-// host is where a question goes: to the host that the handler names, or to the pod.
-func host(named string, q health.Question) (string, error) {
-	switch {
-	case named != "":
-		return named, nil
-	case q.IP != "":
-		return q.IP, nil
-	}
-	return "", errors.New("the pod has no IP address and the probe names no host")
-}
-
-// portNumber resolves a port that is given as a number or as the name of one of the container's ports.
-func portNumber(port intstr.IntOrString, c *v1.Container) (int, error) {
-	number := port.IntValue() // 0 for a name
-	if port.Type == intstr.String && number == 0 {
-		for _, p := range c.Ports {
-			if p.Name == port.StrVal {
-				number = int(p.ContainerPort)
-			}
-		}
-		if number == 0 {
-			return 0, fmt.Errorf("container %q has no port named %q", c.Name, port.StrVal)
-		}
-	}
-	if number < 1 || number > 65535 {
-		return 0, fmt.Errorf("port %d is not between 1 and 65535", number)
-	}
-	return number, nil
 }

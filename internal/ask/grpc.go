@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
+	"github.com/bosun-project/bosun/internal/handler"
 	"github.com/bosun-project/bosun/internal/health"
 )
 
@@ -20,7 +21,7 @@ const maxMessage = 64 << 10
 
 // grpc calls the health service: SERVING is success (behaviour 125).
 func (a *Asker) grpc(ctx context.Context, q health.Question) (health.Answer, error) {
-	to, err := host("", q)
+	to, err := handler.Host("", q.IP)
 	if err != nil {
 		return health.Answer{}, err
 	}

@@ -3,17 +3,11 @@ package ask
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
-	"strconv"
-	"strings"
 
-	v1 "k8s.io/api/core/v1"
-
+	"github.com/bosun-project/bosun/internal/handler"
 	"github.com/bosun-project/bosun/internal/health"
 )
 
@@ -57,7 +51,7 @@ func (a *Asker) httpGet(ctx context.Context, q health.Question) (health.Answer, 
 		if ctx.Err() != nil {
 			return health.Answer{}, context.Cause(ctx)
 		}
-		return failed(withoutQuery(err, request.URL).Error()), nil
+		return failed(handler.WithoutQuery(err, request.URL).Error()), nil
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxOutput))
@@ -76,64 +70,17 @@ func (a *Asker) httpGet(ctx context.Context, q health.Question) (health.Answer, 
 
 // request builds the request of a handler.
 func (a *Asker) request(ctx context.Context, q health.Question) (*http.Request, error) {
-	get := q.Handler.HTTPGet
-	port, err := portNumber(get.Port, q.Container)
+	get, err := handler.NewGet(q.Handler.HTTPGet, q.Container, q.IP, a.agent)
 	if err != nil {
 		return nil, err
 	}
-	to, err := host(get.Host, q)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, get.URL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
-	u, err := url.Parse(get.Path)
-	if err != nil || u.Opaque != "" { // not a reference to a path, such as "a:b" or one with a stray %: taken as it is
-		u = &url.URL{Path: get.Path}
-	}
-	u.Scheme, u.Host, u.User = strings.ToLower(string(get.Scheme)), net.JoinHostPort(to, strconv.Itoa(port)), nil
-	switch u.Scheme {
-	case "":
-		u.Scheme = "http"
-	case "http", "https":
-	default:
-		return nil, fmt.Errorf("scheme %q is neither HTTP nor HTTPS", get.Scheme)
-	}
-	if !strings.HasPrefix(u.Path, "/") {
-		u.Path, u.RawPath = "/"+u.Path, ""
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-	a.setHeaders(request, get.HTTPHeaders)
-	return request, nil
-}
-
-// setHeaders adds the handler's headers. One that is given outranks a default, and an empty one removes it.
-func (a *Asker) setHeaders(request *http.Request, headers []v1.HTTPHeader) {
-	for _, h := range headers {
-		if http.CanonicalHeaderKey(h.Name) == "Host" {
-			request.Host = h.Value
-			continue
-		}
+	request.Host = get.Host
+	for _, h := range get.Headers {
 		request.Header.Add(h.Name, h.Value)
 	}
-	for _, d := range [][2]string{{"User-Agent", a.agent}, {"Accept", "*/*"}} {
-		name, value := d[0], d[1]
-		switch given, ok := request.Header[name]; {
-		case !ok:
-			request.Header.Set(name, value)
-		case len(given) == 1 && given[0] == "" && name != "User-Agent": // net/http puts its own in place of a missing User-Agent
-			request.Header.Del(name)
-		}
-	}
-}
-
-// withoutQuery replaces the URL that net/http puts into its errors by one without query: that may hold a token.
-func withoutQuery(err error, u *url.URL) error {
-	var failed *url.Error
-	if !errors.As(err, &failed) {
-		return err
-	}
-	shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
-	return fmt.Errorf("Get %q: %w", shown.String(), failed.Err)
+	return request, nil
 }

@@ -201,15 +201,3 @@ func TestHTTPMisbehaving(t *testing.T) {
 	port := closedPort(t)
 	want(t, ask(t, get(port, "/x?token=s3cret")), health.Failure, fmt.Sprintf(`Get "http://127.0.0.1:%d/x": dial tcp 127.0.0.1:%d: connect: connection refused`, port, port))
 }
-
-func FuzzRequest(f *testing.F) {
-	for _, p := range []string{"/healthz", "healthz", "a:b", "http://x/y?z", "//x/y", "/100%", "?", "#f", "/\x00", "*", ""} {
-		f.Add(p)
-	}
-	f.Fuzz(func(t *testing.T, path string) {
-		request, err := New(Config{}).request(t.Context(), get(8080, path))
-		if err == nil && (request.URL.Host != "127.0.0.1:8080" || request.URL.Scheme != "http" || request.URL.User != nil) {
-			t.Errorf("path %q led to %s", path, request.URL)
-		}
-	})
-}

@@ -5,16 +5,17 @@ import (
 	"net"
 	"strconv"
 
+	"github.com/bosun-project/bosun/internal/handler"
 	"github.com/bosun-project/bosun/internal/health"
 )
 
 // connect opens a connection: that it can be opened is success (behaviour 126).
 func connect(ctx context.Context, q health.Question) (health.Answer, error) {
-	to, err := host(q.Handler.TCPSocket.Host, q)
+	to, err := handler.Host(q.Handler.TCPSocket.Host, q.IP)
 	if err != nil {
 		return health.Answer{}, err
 	}
-	port, err := portNumber(q.Handler.TCPSocket.Port, q.Container)
+	port, err := handler.Port(q.Handler.TCPSocket.Port, q.Container)
 	if err != nil {
 		return health.Answer{}, err
 	}

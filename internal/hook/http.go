@@ -8,14 +8,10 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
-	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
-
+	"github.com/bosun-project/bosun/internal/handler"
 	"github.com/bosun-project/bosun/internal/note"
 	"github.com/bosun-project/bosun/internal/reason"
 )
@@ -56,8 +52,8 @@ func newClient() *http.Client {
 // httpGet sends the request. Any answer is success, whatever its status: hooks never looked at it, and containers
 // that answer 404 to their preStop hook would otherwise begin to fail.
 func (r *Runner) httpGet(ctx context.Context, q Request) error {
-	get := q.Handler.HTTPGet
-	what := fmt.Sprintf("HTTP lifecycle hook (%s)", withoutQuery(get.Path))
+	path, _, _ := strings.Cut(q.Handler.HTTPGet.Path, "?") // a query may hold a token
+	what := fmt.Sprintf("HTTP lifecycle hook (%s)", path)
 	request, err := r.request(ctx, q)
 	if err != nil {
 		return q.fail(what, err)
@@ -76,7 +72,7 @@ func (r *Runner) httpGet(ctx context.Context, q Request) error {
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	return q.fail(what, withoutURL(err, request.URL))
+	return q.fail(what, handler.WithoutQuery(err, request.URL))
 }
 
 // sendPlain sends an HTTPS request over HTTP. What must not go over the wire in the clear stays behind.
@@ -105,96 +101,17 @@ func (r *Runner) send(request *http.Request) error {
 
 // request builds the request of a handler.
 func (r *Runner) request(ctx context.Context, q Request) (*http.Request, error) {
-	get := q.Handler.HTTPGet
-	port, err := portNumber(get.Port, q.Container)
+	get, err := handler.NewGet(q.Handler.HTTPGet, q.Container, q.PodIP, "kube-lifecycle/"+r.config.Version)
 	if err != nil {
 		return nil, err
 	}
-	host := get.Host
-	if host == "" {
-		host = q.PodIP
-	}
-	if host == "" {
-		return nil, errors.New("the pod has no IP address and the handler names no host")
-	}
-	u, err := url.Parse(get.Path)
-	if err != nil { // not a URL reference, such as one with a stray %: take it as it is
-		u = &url.URL{Path: get.Path}
-	}
-	u.Scheme, u.Host, u.User = strings.ToLower(string(get.Scheme)), net.JoinHostPort(host, strconv.Itoa(port)), nil
-	if u.Opaque != "" { // "a:b" parses as scheme and opaque part
-		u = &url.URL{Scheme: u.Scheme, Host: u.Host, Path: get.Path}
-		u.Scheme = strings.ToLower(string(get.Scheme))
-	}
-	switch u.Scheme {
-	case "":
-		u.Scheme = "http"
-	case "http", "https":
-	default:
-		return nil, fmt.Errorf("scheme %q is neither HTTP nor HTTPS", get.Scheme)
-	}
-	if u.Path != "" && !strings.HasPrefix(u.Path, "/") {
-		u.Path = "/" + u.Path
-		u.RawPath = ""
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, get.URL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
-	r.setHeaders(request, get.HTTPHeaders)
-	return request, nil
-}
-
-// setHeaders adds the handler's headers. One that is given outranks a default, and an empty one removes it.
-func (r *Runner) setHeaders(request *http.Request, headers []v1.HTTPHeader) {
-	for _, h := range headers {
-		if http.CanonicalHeaderKey(h.Name) == "Host" {
-			request.Host = h.Value
-			continue
-		}
+	request.Host = get.Host
+	for _, h := range get.Headers {
 		request.Header.Add(h.Name, h.Value)
 	}
-	defaults := map[string]string{"User-Agent": "kube-lifecycle/" + r.config.Version, "Accept": "*/*"}
-	for name, value := range defaults {
-		switch given, ok := request.Header[name]; {
-		case !ok:
-			request.Header.Set(name, value)
-		case len(given) == 1 && given[0] == "" && name != "User-Agent":
-			request.Header.Del(name) // an empty User-Agent stays: net/http would put its own in its place
-		}
-	}
-}
-
-// portNumber resolves a port given by number or by the name of one of the container's ports.
-func portNumber(port intstr.IntOrString, c *v1.Container) (int, error) {
-	number := port.IntValue() // 0 for a name
-	if port.Type == intstr.String && number == 0 {
-		for _, p := range c.Ports {
-			if p.Name == port.StrVal {
-				number = int(p.ContainerPort)
-			}
-		}
-		if number == 0 {
-			return 0, fmt.Errorf("the container has no port named %q", port.StrVal)
-		}
-	}
-	if number < 1 || number > 65535 {
-		return 0, fmt.Errorf("port %d is not between 1 and 65535", number)
-	}
-	return number, nil
-}
-
-// withoutURL replaces the URL that net/http puts into its errors by one without query: that may hold a token.
-func withoutURL(err error, u *url.URL) error {
-	var failed *url.Error
-	if !errors.As(err, &failed) {
-		return err
-	}
-	shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
-	return fmt.Errorf("Get %q: %w", shown.String(), failed.Err)
-}
-
-func withoutQuery(path string) string {
-	path, _, _ = strings.Cut(path, "?")
-	return path
+	return request, nil
 }
