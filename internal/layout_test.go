@@ -75,9 +75,7 @@ var sameFloor = map[edge]string{
 	{"*", "safepath"}:        "the one way to a path that a tenant can influence",
 	{"cmd/bosun", "*"}:       "main starts the wiring",
 	{"volume", "mount"}:      "volumes are made of mounts",
-	{"cli", "agent"}:         "the command `bosun up` runs an agent",
 	{"preflight", "*"}:       "a check asks the outside parts what they need",
-	{"boxruntime", "*"}:      "our own runtime is made of other outside parts",
 }
 
 // A source is one package of this module as its files say it.
