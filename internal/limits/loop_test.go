@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,19 +18,31 @@ import (
 
 // world is what the loop reads and writes.
 type world struct {
-	up      latest.Cell[bool]
-	pods    latest.Cell[int]
+	up    latest.Cell[bool]
+	pods  latest.Cell[int]
+	began time.Time
+
+	mu      sync.Mutex
 	refused error
 	done    []string
-	began   time.Time
+}
+
+func (w *world) refuse(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refused = err
 }
 
 func (w *world) say(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.done = append(w.done, fmt.Sprintf("%v ", time.Since(w.began))+fmt.Sprintf(format, args...))
 }
 
 func (w *world) Limit(context.Context) error {
 	w.say("limit")
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	return w.refused
 }
 
@@ -108,10 +121,10 @@ func TestLoop(t *testing.T) {
 		},
 		"a failure is told once, and when it is over": {
 			play: func(w *world) {
-				w.refused = errors.New("device busy")
+				w.refuse(errors.New("device busy"))
 				w.up.Set(true)
 				pause(90 * time.Second)
-				w.refused = nil
+				w.refuse(nil)
 				pause(time.Minute)
 			},
 			want: []string{
