@@ -20,7 +20,7 @@ build: ## build bin/bosun
 run: build tools images ## run the example pod: builds all it needs, brings up a container runtime, Ctrl-C ends it
 	bin/bosun up examples/nginx-log --images $(IMAGES) --runtime-dir $(BIN)
 
-test: check integration ## everything: check, then the integration tests on a real containerd
+test: check histories integration ## everything: check, then the integration tests on a real containerd
 
 check: deps staticcheck ## format, vet, staticcheck, both architectures, layout, unit tests with the race detector
 	@files=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); if [ -n "$$files" ]; then echo "not gofmt'ed:" $$files; exit 1; fi
@@ -29,7 +29,7 @@ check: deps staticcheck ## format, vet, staticcheck, both architectures, layout,
 	CGO_ENABLED=0 GOARCH=amd64 $(GO) build -o /dev/null ./...
 	CGO_ENABLED=0 GOARCH=arm64 $(GO) build -o /dev/null ./...
 	cd tools/mkimage && $(GO) vet . && $(BIN)/staticcheck . && $(GO) test .
-	$(GO) test -race $$($(GO) list ./... | grep -v /tests/)
+	$(GO) test -race -short $$($(GO) list ./... | grep -v /tests/)
 
 integration: build tools images
 	$(GO) test -count 1 -timeout 20m ./tests/...
@@ -37,6 +37,10 @@ integration: build tools images
 # Part of `integration`; alone, this shows what the machine says.
 test-v2: tools images ## the tests on cgroup v2 alone: in a virtual machine, whatever this machine has
 	$(GO) test -count 1 -v -timeout 20m ./tests/vm
+
+.PHONY: histories
+histories: ## play 300 random histories and cut every scenario at each effect, without the race detector
+	$(GO) test ./internal/worker
 
 soak: ## play random histories: SOAK=how many, SEED=only this one
 	$(GO) test ./internal/worker -run Histories -timeout 0 -histories $(SOAK) -seed $(SEED)
