@@ -37,6 +37,32 @@ func TestQuantile(t *testing.T) {
 	}
 }
 
+func TestOrderFavoursNobody(t *testing.T) {
+	for n := 1; n <= 4; n++ {
+		places := map[[2]int]int{} // agent, place: how often
+		before := map[[2]int]int{} // agent, later agent: how often
+		for turn := range 2 * n {
+			who := order(turn, n)
+			for i, a := range who {
+				places[[2]int{a, i}]++
+				for _, b := range who[i+1:] {
+					before[[2]int{a, b}]++
+				}
+			}
+		}
+		for a := range n {
+			for b := range n {
+				if places[[2]int{a, b}] != 2 {
+					t.Errorf("%d agents: agent %d has place %d %d times, want 2", n, a, b, places[[2]int{a, b}])
+				}
+				if before[[2]int{a, b}] != before[[2]int{b, a}] {
+					t.Errorf("%d agents: agent %d comes before %d %d times, after it %d times", n, a, b, before[[2]int{a, b}], before[[2]int{b, a}])
+				}
+			}
+		}
+	}
+}
+
 func newJournal(t *testing.T) *journal {
 	t.Helper()
 	j, err := openJournal(t.TempDir(), time.Now())

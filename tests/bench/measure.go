@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -47,12 +48,25 @@ type bench struct {
 	runtime  int // the runtime's process ID
 }
 
-// run gives each agent its turns. The order changes from turn to turn.
+// order is in which order n agents have one turn: each is first, last and in between equally often, and each comes before
+// any other as often as after it, so that a machine that grows slower or faster favours none.
+func order(turn, n int) []int {
+	who := make([]int, n)
+	for i := range who {
+		who[i] = (turn + i) % n
+	}
+	if turn/n%2 == 1 {
+		slices.Reverse(who)
+	}
+	return who
+}
+
+// run gives each agent its turns.
 func (b *bench) run(ctx context.Context, agents []agent) error {
 	spent := map[string]*cost{}
 	for turn := range b.options.rounds {
-		for i := range agents {
-			a := agents[(turn+i)%len(agents)]
+		for _, who := range order(turn, len(agents)) {
+			a := agents[who]
 			fmt.Fprintf(os.Stderr, "bench: single pods, turn %d of %d: %s\n", turn+1, b.options.rounds, a.name())
 			if err := b.turn(ctx, a, func() error { return b.singles(ctx, a, turn, costOf(spent, a)) }); err != nil {
 				return err
@@ -64,8 +78,8 @@ func (b *bench) run(ctx context.Context, agents []agent) error {
 	}
 	spent = map[string]*cost{}
 	for turn := range b.options.bursts {
-		for i := range agents {
-			a := agents[(turn+i)%len(agents)]
+		for _, who := range order(turn, len(agents)) {
+			a := agents[who]
 			fmt.Fprintf(os.Stderr, "bench: %d pods at once, turn %d of %d: %s\n", b.options.pods, turn+1, b.options.bursts, a.name())
 			last := turn == b.options.bursts-1
 			if err := b.turn(ctx, a, func() error { return b.burst(ctx, a, turn, last, costOf(spent, a)) }); err != nil {

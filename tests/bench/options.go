@@ -44,7 +44,7 @@ func optionsFromEnvironment() (options, error) {
 	o := options{
 		bosun: envOr("BENCH_BOSUN", filepath.Join(wd, "bin", "bosun")), out: envOr("BENCH_OUT", filepath.Join(wd, ".cache", "bench")),
 		rounds: number("BENCH_ROUNDS", 8), each: number("BENCH_EACH", 3),
-		bursts: number("BENCH_BURSTS", 3), pods: number("BENCH_PODS", 50),
+		bursts: number("BENCH_BURSTS", 4), pods: number("BENCH_PODS", 50),
 		strict: number("BENCH_STRICT", 0) > 0, trace: number("BENCH_TRACE", 0) > 0, null: number("BENCH_NULL", 0) > 0,
 	}
 	text := envOr("BENCH_IDLE", "60s")
