@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -61,13 +62,23 @@ func serveLocked(ctx context.Context, cfg *config.Config, log *slog.Logger) erro
 	if err != nil {
 		return err
 	}
-	a, err := agent.New(ctx, agent.Options{Config: cfg, Log: log})
+	var a *agent.Agent
+	dog, err := process.NewWatchdog(func() error { return a.Healthy() }, log)
 	if err != nil {
+		return err
+	}
+	if a, err = agent.New(ctx, agent.Options{Config: cfg, Log: log}); err != nil {
 		return err
 	}
 	if err := process.Ready(); err != nil {
 		log.Warn("systemd was not told that the agent has started", "err", err)
 	}
+	defer context.AfterFunc(ctx, func() { _ = process.Stopping() })() // systemd sees the end itself
+	ctx, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { _ = dog.Run(ctx) })
+	defer watch.Wait()
+	defer cancel()
 	log.Info("Bosun "+release+" runs this node", "node", a.Name(), "state", cfg.RootDir, "runtime", cfg.Kubelet.ContainerRuntimeEndpoint)
 	if err := a.Run(ctx); err != nil {
 		return err

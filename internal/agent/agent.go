@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,11 +46,13 @@ type Options struct {
 
 // Agent is one node's agent.
 type Agent struct {
-	log  *slog.Logger
-	cfg  *config.Config
-	host host.Facts
-	room nodestatus.Room
-	ips  []string
+	began time.Time
+	log   *slog.Logger
+	cfg   *config.Config
+	host  host.Facts
+	room  nodestatus.Room
+	// ips are the node's addresses; they may come and change while the agent runs (behaviour 352).
+	ips latest.Cell[[]string]
 
 	notes    *note.List
 	ledger   *ledger.Ledger
@@ -77,14 +80,16 @@ type Agent struct {
 
 // New builds an agent. It opens the ledger and reads it; nothing runs yet. Close it if it is never run.
 func New(ctx context.Context, o Options) (*Agent, error) {
-	a := &Agent{log: o.Log, cfg: o.Config, notes: note.NewList()}
+	a := &Agent{began: time.Now(), log: o.Log, cfg: o.Config, notes: note.NewList()}
 	var err error
 	if a.host, err = host.Read(o.Config.HostnameOverride); err != nil {
 		return nil, err
 	}
-	if a.ips, err = host.Addresses(ctx, o.Config.NodeIPs, a.host.Name); err != nil {
+	ips, err := host.Addresses(ctx, o.Config.NodeIPs, a.host.Name)
+	if err != nil {
 		return nil, err
 	}
+	a.ips.Set(ips)
 	if err := os.MkdirAll(o.Config.RootDir, 0o750); err != nil {
 		return nil, fmt.Errorf("make the state directory: %w", err)
 	}
@@ -131,7 +136,7 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 		return err
 	}
 	a.settings = &settings{
-		cfg: a.cfg, host: a.host, ips: a.ips, allocatable: a.room.Allocatable, log: a.log,
+		cfg: a.cfg, host: a.host, ips: a.ips.Value, allocatable: a.room.Allocatable, log: a.log,
 		cgroupVersion: func() int { return a.cgroups.version() }, health: func() observe.Health { return a.observer.Health().Value() },
 	}
 	if err := a.buildSources(o.Manifests, remembered); err != nil {
@@ -167,7 +172,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ledgers sync.WaitGroup
 	ledgers.Go(func() { runAll(base, a.log, []actor{{"ledger", a.ledger.Run}}) })
-	parts := append([]actor{{"observer", a.observer.Run}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}, {"cleaner", a.cleaner.Run}, {"log rotation", a.rotator.Run}, {"prober", a.prober.Run}, {"limits", a.limits.Run}}, a.sources...)
+	parts := append([]actor{{"observer", a.observer.Run}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}, {"cleaner", a.cleaner.Run}, {"log rotation", a.rotator.Run}, {"prober", a.prober.Run}, {"addresses", a.addresses}, {"limits", a.limits.Run}}, a.sources...)
 	runAll(ctx, a.log, append(parts, a.faces...))
 	stop()
 	ledgers.Wait()
@@ -176,6 +181,33 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // Name is the node's name.
 func (a *Agent) Name() string { return a.host.Name }
+
+// addresses looks each minute whether the node has other addresses.
+func (a *Agent) addresses(ctx context.Context) error {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		now, err := host.Addresses(ctx, a.cfg.NodeIPs, a.host.Name)
+		if err == nil && !slices.Equal(now, a.ips.Value()) {
+			a.log.Info("the node has other addresses", "addresses", now, "before", a.ips.Value())
+			a.ips.Set(now)
+		}
+	}
+}
+
+// Healthy says why the agent is not well, nil if it is: it does not hear of the runtime any more.
+func (a *Agent) Healthy() error {
+	most := stale(a.cfg.Kubelet.SyncFrequency.Duration)
+	if began := a.observer.Listing().Value().Began; time.Since(began) > most && time.Since(a.began) > most {
+		return fmt.Errorf("the container runtime's pods were listed last at %s", began.Format(time.DateTime))
+	}
+	return nil
+}
 
 // Faces answers questions about the pods.
 func (a *Agent) Faces() *serve.Faces { return a.answers }

@@ -19,7 +19,7 @@ import (
 type settings struct {
 	cfg         *config.Config
 	host        host.Facts
-	ips         []string
+	ips         func() []string
 	allocatable v1.ResourceList
 	log         *slog.Logger
 	// cgroupVersion is 1 or 2.
@@ -34,7 +34,7 @@ type settings struct {
 func (s *settings) node() translate.Node {
 	k := &s.cfg.Kubelet
 	n := translate.Node{
-		Name: s.host.Name, HostIPs: s.ips, RootDir: s.cfg.RootDir, PodLogsDir: k.PodLogsDir,
+		Name: s.host.Name, HostIPs: s.ips(), RootDir: s.cfg.RootDir, PodLogsDir: k.PodLogsDir,
 		Standalone: s.cfg.Standalone(), ClusterDNS: k.ClusterDNS, ClusterDomain: k.ClusterDomain,
 		SELinux: s.host.SELinux, MaskedPaths: s.host.Throttle, Sysctls: k.DefaultPodSysctls,
 		MemoryCapacity: s.host.Memory, MemoryAllocatable: s.allocatable.Memory().Value(),

@@ -99,7 +99,7 @@ func TestSettingsOfTheNode(t *testing.T) {
 			s := &settings{
 				cfg:         configured(t, lines, "--root-dir=/r"),
 				host:        host.Facts{Name: "here", Memory: 8 << 30, Swap: 1 << 30, SELinux: true, Throttle: []string{"/hot"}, HugePages: map[int64]int64{1 << 30: 0, 2 << 20: 0}},
-				ips:         []string{"192.0.2.1"},
+				ips:         func() []string { return []string{"192.0.2.1"} },
 				allocatable: v1.ResourceList{v1.ResourceMemory: resource.MustParse("7Gi")},
 				log:         slog.New(slog.DiscardHandler), cgroupVersion: func() int { return version },
 				health: func() observe.Health {

@@ -167,7 +167,11 @@ func (f *File) locate(moved bool) error {
 		}
 		if !f.where.toldMissing {
 			f.where.toldMissing = true
-			f.log.Info("there are no manifests yet; waiting for the path to appear", "path", f.path)
+			if len(f.files) > 0 {
+				f.log.Warn("the path of the manifests is gone; its pods are ended unless it comes back at once", "path", f.path)
+			} else {
+				f.log.Info("there are no manifests yet; waiting for the path to appear", "path", f.path)
+			}
 		}
 		return nil
 	}
