@@ -118,6 +118,26 @@ func TestFullSandbox(t *testing.T) {
 	}
 }
 
+func TestOwnerOf(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		labels map[string]string
+		want   owner
+		ours   bool
+	}{
+		{"331 ours", labelsOf("a", "pod-a"), owner{uid: "a", namespace: labelsOf("a", "pod-a")[names.PodNamespace], name: "pod-a"}, true},
+		{"331 made by hand", nil, owner{}, false},
+		{"331 without a UID", map[string]string{names.PodName: "x", names.PodNamespace: "y"}, owner{namespace: "y", name: "x"}, false},
+		{"331 without a name", map[string]string{names.PodUID: "a"}, owner{uid: "a"}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got, ours := ownerOf(c.labels); got != c.want || ours != c.ours {
+				t.Errorf("taken for %+v, %v", got, ours)
+			}
+		})
+	}
+}
+
 func TestEventOf(t *testing.T) {
 	now := time.Now()
 	box := &cri.PodSandboxStatus{Id: "s", Labels: labelsOf("a", "pod-a")}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/names"
 	"github.com/bosun-project/bosun/internal/pod"
@@ -34,21 +33,6 @@ func identify(labels map[string]string, p *v1.Pod) {
 	labels[names.PodName] = p.Name
 	labels[names.PodNamespace] = p.Namespace
 	labels[names.PodUID] = string(p.UID)
-}
-
-// Identity is whom a sandbox or container belongs to.
-type Identity struct {
-	Name, Namespace string
-	UID             types.UID
-	// Container is empty for a sandbox.
-	Container string
-}
-
-// ParseLabels reads the labels of a sandbox or container. It is false for what was not made for a pod, such as things
-// people made with crictl (behaviour 331).
-func ParseLabels(labels map[string]string) (Identity, bool) {
-	id := Identity{labels[names.PodName], labels[names.PodNamespace], types.UID(labels[names.PodUID]), labels[names.ContainerName]}
-	return id, id.Name != "" && id.Namespace != "" && id.UID != ""
 }
 
 // SandboxAnnotations are the pod's own annotations and the words on where it comes from (behaviour 49).
