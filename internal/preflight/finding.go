@@ -27,29 +27,15 @@ func (l Level) String() string {
 	return fmt.Sprintf("level %d", int(l))
 }
 
-// MarshalText makes a Level its word in JSON.
-func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
-
-// UnmarshalText is the way back.
-func (l *Level) UnmarshalText(text []byte) error {
-	for _, known := range []Level{OK, Warning, Problem} {
-		if known.String() == string(text) {
-			*l = known
-			return nil
-		}
-	}
-	return fmt.Errorf("level %q: want ok, warning or problem", text)
-}
-
 // A Finding is one thing about the machine that matters to Bosun.
 type Finding struct {
 	// Topic groups findings: "permissions", "cgroup", "ports", …
-	Topic string `json:"topic"`
-	Level Level  `json:"level"`
+	Topic string
+	Level Level
 	// What is how it is, in plain words.
-	What string `json:"what"`
+	What string
 	// Mend is what to do about it; empty when nothing needs to be done.
-	Mend string `json:"mend,omitempty"`
+	Mend string
 }
 
 // Worst is the highest level among findings; OK when there are none.

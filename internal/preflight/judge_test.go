@@ -2,7 +2,6 @@ package preflight
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"flag"
 	"net/netip"
@@ -248,27 +247,5 @@ func TestWriteText(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), b.String()); diff != "" {
 		t.Errorf("%s differs (-want +got); -rewrite accepts it:\n%s", file, diff)
-	}
-}
-
-func TestWriteJSON(t *testing.T) {
-	findings := []Finding{{"swap", Problem, "on", "swapoff -a && more"}, {"clock", OK, "fine", ""}}
-	var b bytes.Buffer
-	if err := WriteJSON(&b, findings); err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(b.String(), `"level": "problem"`) || !strings.Contains(b.String(), "&&") {
-		t.Errorf("JSON is %s", b.String())
-	}
-	var back []Finding
-	if err := json.Unmarshal(b.Bytes(), &back); err != nil || !cmp.Equal(findings, back) {
-		t.Errorf("back came %+v, %v", back, err)
-	}
-	b.Reset()
-	if err := WriteJSON(&b, nil); err != nil || strings.TrimSpace(b.String()) != "[]" {
-		t.Errorf("no findings are %q, %v; want an empty list", b.String(), err)
-	}
-	if err := new(Level).UnmarshalText([]byte("bad")); err == nil {
-		t.Error("an unknown level was taken")
 	}
 }

@@ -43,18 +43,6 @@ func KernelDefaults() []Sysctl {
 	}
 }
 
-// PrepareKernel sets or checks the kernel settings that a node wants. One that the kernel does not have is left out.
-// Those that this process may not set are a warning.
-func PrepareKernel(root string, mode KernelMode) (warning string, err error) {
-	switch mode {
-	case SetKernel:
-		return setKernel(root)
-	case CheckKernel:
-		return "", checkKernel(root)
-	}
-	return "", nil
-}
-
 // differing are the settings that are not as wanted, with the values they have.
 func differing(root string) (want []Sysctl, is map[string]string, err error) {
 	is = map[string]string{}

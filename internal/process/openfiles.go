@@ -16,14 +16,12 @@ type limits interface {
 	set(unix.Rlimit) error
 }
 
-// SetOpenFiles lets this process have want files open (config maxOpenFiles); 0 leaves the limit as it is. The hard
+// setOpenFiles lets this process have want files open (config maxOpenFiles); 0 leaves the limit as it is. The hard
 // limit is raised if need be; lacking the right to do so, the process has as many as that limit allows, and there is a
 // warning.
 //
 // Go raises the limit of its programs by itself, and gives those they start the one they had. That ends when a limit is
 // set: then started programs inherit it, and so do containers if our own containerd is among them.
-func SetOpenFiles(want int64) (warning string, err error) { return setOpenFiles(kernelLimits{}, want) }
-
 func setOpenFiles(l limits, want int64) (warning string, err error) {
 	if want <= 0 {
 		return "", nil

@@ -133,6 +133,19 @@ func with(files map[string]string, pairs ...string) map[string]string {
 	return files
 }
 
+// prepareKernel is what Prepare does to kernel settings, on a machine where all else is well.
+func prepareKernel(t *testing.T, root string, mode KernelMode) (warning string, err error) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Join(root, "sys/fs/cgroup"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	warnings, err := Prepare(Settings{Root: root, Kernel: mode})
+	if len(warnings) == 0 || !strings.Contains(warnings[0], "cgroup") { // a directory is no cgroup v2
+		t.Fatalf("warnings %q, want one about cgroups first", warnings)
+	}
+	return strings.Join(warnings[1:], "\n"), err
+}
+
 func TestPrepareKernel(t *testing.T) {
 	const panics, keys = "proc/sys/kernel/panic", "proc/sys/kernel/keys/root_maxkeys"
 	without := kernelFiles()
@@ -157,7 +170,7 @@ func TestPrepareKernel(t *testing.T) {
 	} {
 		t.Run(c.title, func(t *testing.T) {
 			root := world(t, c.files)
-			warning, err := PrepareKernel(root, c.mode)
+			warning, err := prepareKernel(t, root, c.mode)
 			expect(t, "warning", warning, "")
 			expect(t, "error", textOf(err), c.want)
 			for name, want := range c.after {
@@ -187,7 +200,7 @@ func immutable(t *testing.T, path string) string {
 func TestKernelRefusesToBeSet(t *testing.T) {
 	root := world(t, with(kernelFiles(), "proc/sys/vm/overcommit_memory", "0\n", "proc/sys/kernel/panic", "0\n"))
 	is := immutable(t, filepath.Join(root, "proc/sys/kernel/panic"))
-	warning, err := PrepareKernel(root, SetKernel)
+	warning, err := prepareKernel(t, root, SetKernel)
 	if err != nil {
 		t.Error(err)
 	}
@@ -332,7 +345,7 @@ func TestLimitedProcess(t *testing.T) {
 	if err != nil {
 		return // a usual run of the tests
 	}
-	warning, err := SetOpenFiles(want)
+	warning, err := setOpenFiles(kernelLimits{}, want)
 	if err != nil {
 		t.Fatal(err)
 	}
