@@ -91,9 +91,6 @@ func Start(ctx context.Context, c Config) (*Box, error) {
 // Endpoint is where the runtime speaks CRI.
 func (b *Box) Endpoint() string { return "unix://" + b.cfg.SocketPath }
 
-// LogFile is what containerd writes to.
-func (b *Box) LogFile() string { return b.cfg.logFile() }
-
 // Subnet is where pods get their addresses; the zero Prefix with a network of the user's own.
 func (b *Box) Subnet() netip.Prefix { return b.subnet }
 

@@ -125,16 +125,6 @@ func (t *Tree) Dir(controller string, pod *v1.Pod) string {
 	return ""
 }
 
-// KubepodsDir is where the cgroup of all pods is in the hierarchy of a controller, as Dir.
-func (t *Tree) KubepodsDir(controller string) string {
-	for _, h := range t.limiting {
-		if h.has(controller) {
-			return t.path(&h, t.root.Kubepods())
-		}
-	}
-	return ""
-}
-
 func (t *Tree) path(h *hierarchy, n Name) string { return filepath.Join(h.dir, n.Path(t.driver)) }
 
 // EnsureQOS makes the root, kubepods and the cgroups of the QoS classes where they are missing. The warning is not

@@ -12,7 +12,6 @@ const (
 	DefaultRootDir       = "/var/lib/kubelet"
 	DefaultPodLogsDir    = "/var/log/pods"
 	ContainerLogLinksDir = "/var/log/containers"
-	DefaultManifestDir   = "/etc/kubernetes/manifests"
 )
 
 // PodDir is the directory of one pod below the state root.

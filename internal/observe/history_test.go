@@ -59,7 +59,7 @@ func randomStep(b *bench, dice *rand.Rand) {
 	case n == 14:
 		b.rt.set(func() { b.rt.stuck[uid] = !b.rt.stuck[uid] })
 	case n == 15:
-		b.obs.Look(uid)
+		b.obs.inbox.want(uid, true)
 	default:
 		b.rt.set(func() { b.rt.away, b.rt.frozen = false, false })
 	}

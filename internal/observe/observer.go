@@ -108,9 +108,6 @@ func (o *Observer) Health() *latest.Cell[Health] { return &o.health }
 // Listing is the newest listing. It is apart from Health, which changes only when something is otherwise.
 func (o *Observer) Listing() *latest.Cell[Listing] { return &o.listing }
 
-// Look asks for an inspection of a pod that begins after this call. Its report is delivered as any other.
-func (o *Observer) Look(uid types.UID) { o.inbox.want(uid, true) }
-
 // Run watches the runtime until ctx ends.
 func (o *Observer) Run(ctx context.Context) error {
 	loops, ctx := errgroup.WithContext(ctx)

@@ -22,8 +22,6 @@ const (
 const (
 	Completed              = "Completed"
 	Error                  = "Error"
-	OOMKilled              = "OOMKilled"
-	ContainerCannotRun     = "ContainerCannotRun"
 	ContainerStatusUnknown = "ContainerStatusUnknown"
 )
 
@@ -33,7 +31,6 @@ const (
 	Evicted                  = "Evicted"
 	NodeShutdown             = "NodeShutdown"
 	Preempting               = "Preempting"
-	Terminated               = "Terminated"
 	UnexpectedAdmissionError = "UnexpectedAdmissionError"
 )
 
@@ -70,7 +67,6 @@ const (
 	FailedSync               = "FailedSync"
 	FailedValidation         = "FailedValidation"
 	NetworkNotReady          = "NetworkNotReady"
-	ExceededGracePeriod      = "ExceededGracePeriod"
 	DNSConfigForming         = "DNSConfigForming"
 	MissingClusterDNS        = "MissingClusterDNS"
 	LifecycleHTTPFallback    = "LifecycleHTTPFallback"

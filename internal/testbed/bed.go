@@ -74,33 +74,6 @@ func Start(tb testing.TB, options Options) *Bed {
 	return b
 }
 
-var shared = sync.OnceValues(func() (*Bed, error) { return Open(Options{}) })
-var sharedUsed atomic.Bool
-
-// Shared is the bed that the tests of one binary have in common: opened by the first, closed after the last.
-// A test that disturbs containerd needs one of its own.
-func Shared(tb testing.TB) *Bed {
-	tb.Helper()
-	RequireRoot(tb)
-	sharedUsed.Store(true)
-	b, err := shared()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return b
-}
-
-func stopShared() {
-	if !sharedUsed.Load() {
-		return
-	}
-	if b, err := shared(); err == nil {
-		if err := b.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, "testbed:", err)
-		}
-	}
-}
-
 // RequireRoot skips the test without root: namespaces, mounts and cgroups need it.
 func RequireRoot(tb testing.TB) {
 	tb.Helper()

@@ -50,7 +50,6 @@ func Confined(run func() int) int {
 	case "init":
 		code, err = initProcess()
 	case "inner":
-		defer stopShared()
 		return run()
 	default:
 		err = fmt.Errorf("%s=%q is no stage", stageVariable, stage)
