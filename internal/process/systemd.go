@@ -12,6 +12,9 @@ import (
 // Ready tells systemd that the agent has started, if systemd wants to know (a service of Type=notify).
 func Ready() error { return tell(daemon.SdNotifyReady) }
 
+// Stopping tells systemd that the agent is about to end.
+func Stopping() error { return tell(daemon.SdNotifyStopping) }
+
 func tell(state string) error {
 	if _, err := daemon.SdNotify(false, state); err != nil {
 		return fmt.Errorf("tell systemd %s: %w", state, err)

@@ -42,13 +42,15 @@ func hear(t *testing.T, conn *net.UnixConn) string {
 	return string(buf[:n])
 }
 
-func TestReady(t *testing.T) {
+func TestReadyAndStopping(t *testing.T) {
 	conn := systemd(t)
-	if err := Ready(); err != nil {
-		t.Error(err)
-	}
-	if got := hear(t, conn); got != "READY=1" {
-		t.Errorf("systemd heard %q, want READY=1", got)
+	for want, say := range map[string]func() error{"READY=1": Ready, "STOPPING=1": Stopping} {
+		if err := say(); err != nil {
+			t.Error(err)
+		}
+		if got := hear(t, conn); got != want {
+			t.Errorf("systemd heard %q, want %q", got, want)
+		}
 	}
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "gone"))
 	expect(t, "error", textOf(Ready()), "tell systemd READY=1: ")
