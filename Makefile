@@ -32,7 +32,7 @@ check: deps staticcheck ## format, vet, staticcheck, both architectures, layout,
 	$(GO) test -race -short $$($(GO) list ./... | grep -v /tests/)
 
 integration: build tools images
-	$(GO) test -count 1 -timeout 20m ./tests/...
+	$(GO) test -p 1 -count 1 -timeout 20m ./tests/...
 
 # Part of `integration`; alone, this shows what the machine says.
 test-v2: tools images ## the tests on cgroup v2 alone: in a virtual machine, whatever this machine has

@@ -164,9 +164,10 @@ func (x *Performer) startContainer(ctx context.Context, d *pod.Desired, e plan.E
 	return own(began, nil, []pod.Container{c}), nil
 }
 
+// stopContainer ends a container by its deadline. CRI counts whole seconds; the nearest is half a second off at most.
 func (x *Performer) stopContainer(ctx context.Context, d *pod.Desired, e plan.Effect) (*pod.Report, error) {
 	left := max(time.Until(e.Deadline), 0)
-	if err := x.cfg.Runtime.StopContainer(ctx, e.ID, int64(math.Ceil(left.Seconds()))); err != nil {
+	if err := x.cfg.Runtime.StopContainer(ctx, e.ID, int64(math.Round(left.Seconds()))); err != nil {
 		return nil, err
 	}
 	return x.look(ctx, d)

@@ -218,9 +218,9 @@ func TestStartContainerWithoutLogLink(t *testing.T) {
 	}
 }
 
-func TestStopContainerRoundsUp(t *testing.T) {
+func TestStopContainerRoundsToTheNearestSecond(t *testing.T) {
 	for left, want := range map[time.Duration]string{
-		30 * time.Second: "30", 1500 * time.Millisecond: "2", time.Nanosecond: "1", 0: "0", -time.Hour: "0",
+		30 * time.Second: "30", 29600 * time.Millisecond: "30", 1400 * time.Millisecond: "1", time.Nanosecond: "0", 0: "0", -time.Hour: "0",
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld()

@@ -168,7 +168,7 @@ func (f *File) locate(moved bool) error {
 		if !f.where.toldMissing {
 			f.where.toldMissing = true
 			if len(f.files) > 0 {
-				f.log.Warn("the path of the manifests is gone; its pods are ended unless it comes back at once", "path", f.path)
+				f.log.Warn("the manifests are gone, so their pods end; waiting for the path to appear", "path", f.path)
 			} else {
 				f.log.Info("there are no manifests yet; waiting for the path to appear", "path", f.path)
 			}

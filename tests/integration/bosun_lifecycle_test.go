@@ -128,8 +128,7 @@ spec:
 }
 
 // The hook's time is taken from the grace, and what is left at the end is killed (behaviours 133, 143, 144).
-func TestGraceIsSharedByHookAndTerm(t *testing.T) {
-	t.Parallel()
+func TestGraceIsSharedByHookAndTerm(t *testing.T) { // not in parallel: it measures time
 	n := sharedNode(t)
 	b := n.pod(t, "stubborn", `
 spec:

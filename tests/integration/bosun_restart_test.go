@@ -189,8 +189,7 @@ func neverTwice(events []*runtimeapi.ContainerEventResponse) error {
 
 // An agent that is killed while a pod ends ends it by the same deadline, and the hook does not run again
 // (issue: restart; behaviours 133, 144).
-func TestRestartDuringTermination(t *testing.T) {
-	t.Parallel()
+func TestRestartDuringTermination(t *testing.T) { // not in parallel: it measures time
 	n := ownNode(t, testbed.Options{})
 	out := n.path(t)
 	b := n.pod(t, "ending", `

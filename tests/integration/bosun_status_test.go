@@ -414,8 +414,7 @@ func TestPortTaken(t *testing.T) {
 }
 
 // A container whose liveness probe fails gets the probe's own grace, not the pod's (behaviours 121, 122).
-func TestLivenessGrace(t *testing.T) {
-	t.Parallel()
+func TestLivenessGrace(t *testing.T) { // not in parallel: it measures time
 	n := sharedNode(t)
 	b := n.pod(t, "lifeless", `
 spec:
