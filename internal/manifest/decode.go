@@ -9,8 +9,8 @@ import (
 // MaxBytes is how long a manifest may be.
 const MaxBytes = 10 << 20
 
-// Document is one pod as its manifest has it: nothing defaulted, nothing checked beyond names and types of fields.
-type Document struct {
+// document is one pod as its manifest has it: nothing defaulted, nothing checked beyond names and types of fields.
+type document struct {
 	Pod *v1.Pod
 	// Number is the document's in the manifest, from 1.
 	Number int
@@ -20,34 +20,16 @@ type Document struct {
 	from chunk
 }
 
-// Decode reads the pods of a manifest: YAML or JSON, any number of documents, each a Pod, a PodList or a List of
+// documents reads the pods of a manifest: YAML or JSON, any number of documents, each a Pod, a PodList or a List of
 // pods. Documents without content are passed over; an empty manifest has no pods. It is strict: unknown and repeated
-// fields and wrong types are errors, all of them listed in the *Error it returns. With an error there are no pods.
-func Decode(data []byte, origin string) ([]*v1.Pod, error) {
-	docs, _, err := documents(data, origin)
-	if err != nil {
-		return nil, err
-	}
-	pods := make([]*v1.Pod, 0, len(docs))
-	for _, d := range docs {
-		pods = append(pods, d.Pod)
-	}
-	return pods, nil
-}
-
-// Documents is Decode that also tells where each pod was found.
-func Documents(data []byte, origin string) ([]Document, error) {
-	docs, _, err := documents(data, origin)
-	return docs, err
-}
-
-// documents also counts the documents, for messages.
-func documents(data []byte, origin string) ([]Document, int, error) {
+// fields and wrong types are errors, all of them listed in the *Error it returns. With an error there are no pods. It also
+// counts the documents, for messages.
+func documents(data []byte, origin string) ([]document, int, error) {
 	if len(data) > MaxBytes {
 		message := fmt.Sprintf("is longer than the %d MiB that a manifest may have", MaxBytes>>20)
 		return nil, 0, &Error{Origin: origin, Faults: []Fault{{Message: message}}}
 	}
-	var out []Document
+	var out []document
 	e := &Error{Origin: origin}
 	for _, c := range split(data) {
 		raw, fault := toJSON(c.text)

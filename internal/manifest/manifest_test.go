@@ -59,7 +59,7 @@ func TestIdentityFollowsContentNodeAndOrigin(t *testing.T) {
 }
 
 func TestNodeSuffixIsLowerCase(t *testing.T) {
-	docs, err := Documents([]byte(web), "a.yaml")
+	docs, _, err := documents([]byte(web), "a.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestReferenceFaultsSayWhatIsReferred(t *testing.T) {
 }
 
 func TestTooLong(t *testing.T) {
-	_, err := Decode(make([]byte, MaxBytes+1), "big.yaml")
+	_, _, err := documents(make([]byte, MaxBytes+1), "big.yaml")
 	if want := "big.yaml: is longer than the 10 MiB that a manifest may have"; err == nil || err.Error() != want {
 		t.Errorf("error %v: want %s", err, want)
 	}
@@ -107,7 +107,7 @@ func TestManyAliasesEnd(t *testing.T) {
 		}
 		b.WriteString(n + ": &" + n + " [" + strings.Repeat("*"+last+", ", 9) + "*" + last + "]\n")
 	}
-	if _, err := Decode([]byte(b.String()), "bomb"); err == nil || !strings.Contains(err.Error(), "alias") {
+	if _, _, err := documents([]byte(b.String()), "bomb"); err == nil || !strings.Contains(err.Error(), "alias") {
 		t.Errorf("error %.200v: want one about aliasing", err)
 	}
 }
@@ -136,7 +136,7 @@ func TestHugeNumbersEnd(t *testing.T) {
 
 func TestSecretsAreNotShown(t *testing.T) {
 	text := strings.Replace(web, "image: nginx", "image: nginx, args: [424242], env: [{name: PIN, value: 424242}]", 1)
-	_, err := Decode([]byte(text), "a")
+	_, _, err := documents([]byte(text), "a")
 	if err == nil || strings.Contains(err.Error(), "424242") {
 		t.Errorf("error %v: want one without the value", err)
 	}
@@ -149,13 +149,13 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		from := From{Source: pod.FromFile, Origin: "fuzz", NodeName: "n"}
-		pods, err := Decode(data, "fuzz")
+		docs, _, err := documents(data, "fuzz")
 		if err != nil {
 			checkError(t, err)
 			return
 		}
-		for _, p := range pods {
-			if p == nil {
+		for _, d := range docs {
+			if d.Pod == nil {
 				t.Fatal("a nil pod")
 			}
 		}

@@ -17,7 +17,7 @@ import (
 type reader struct {
 	from   chunk
 	number int
-	docs   []Document
+	docs   []document
 	faults []Fault
 }
 
@@ -151,7 +151,7 @@ func (r *reader) pod(raw []byte, h head, at steps) {
 	r.strict(raw, p, at)
 	if len(r.faults) == known {
 		p.APIVersion, p.Kind = "v1", "Pod"
-		r.docs = append(r.docs, Document{Pod: p, Number: r.number, Item: at.String(), from: r.from})
+		r.docs = append(r.docs, document{Pod: p, Number: r.number, Item: at.String(), from: r.from})
 		return
 	}
 	name := nameIn(h.Metadata)

@@ -27,7 +27,7 @@ type From struct {
 	Seen time.Time
 }
 
-// Read does everything that lies between the text of a manifest and pods that can run: Documents, and for each Static.
+// Read does everything that lies between the text of a manifest and pods that can run: documents, and for each Static.
 // A manifest is taken as a whole or not at all: with an error, which is an *Error with all that is wrong, there are no
 // pods.
 func Read(data []byte, from From) ([]*v1.Pod, error) {
@@ -52,7 +52,7 @@ func Read(data []byte, from From) ([]*v1.Pod, error) {
 }
 
 // fault places what is wrong with a pod in the text the pod came from.
-func (d *Document) fault(w *field.Error) Fault {
+func (d *document) fault(w *field.Error) Fault {
 	f := Fault{Document: d.Number, Field: w.Field, Message: w.ErrorBody(), Refers: refersTo(w), Pod: d.Pod.Name}
 	if d.Pod.Namespace != "" && f.Pod != "" {
 		f.Pod = d.Pod.Namespace + "/" + f.Pod
