@@ -61,7 +61,6 @@ func (r *Runner) httpGet(ctx context.Context, q Request) error {
 	err = r.send(request)
 	if request.URL.Scheme == "https" && errors.Is(err, http.ErrSchemeMismatch) {
 		if err = r.sendPlain(request); err == nil {
-			r.fallbacks.Add(1)
 			r.config.Notes(note.Note{At: time.Now(), About: q.about(), Level: note.Warning, Reason: reason.LifecycleHTTPFallback,
 				Message: "request to HTTPS lifecycle hook got HTTP response, retry with HTTP succeeded"})
 		}

@@ -132,7 +132,7 @@ func TestHTTPS(t *testing.T) {
 	asked := 0
 	port := serve(t, true, func(w http.ResponseWriter, r *http.Request) { asked++ })
 	r := New(Config{Notes: func(n note.Note) { t.Errorf("note %+v", n) }})
-	if err := r.Run(t.Context(), get(port, func(a *v1.HTTPGetAction) { a.Scheme = v1.URISchemeHTTPS })); err != nil || asked != 1 || r.HTTPFallbacks() != 0 {
+	if err := r.Run(t.Context(), get(port, func(a *v1.HTTPGetAction) { a.Scheme = v1.URISchemeHTTPS })); err != nil || asked != 1 {
 		t.Errorf("%v, asked %d times", err, asked)
 	}
 }
@@ -151,7 +151,7 @@ func TestHTTPSFallsBackToHTTP(t *testing.T) { // behaviour 135
 		a.Scheme = v1.URISchemeHTTPS
 		a.HTTPHeaders = []v1.HTTPHeader{{Name: "Authorization", Value: "Basic x"}, {Name: "Cookie", Value: "a=b"}, {Name: "X-Extra", Value: "1"}}
 	}))
-	if err != nil || asked != 1 || r.HTTPFallbacks() != 1 || len(notes) != 1 {
+	if err != nil || asked != 1 || len(notes) != 1 {
 		t.Fatalf("%v, asked %d times, notes %+v", err, asked, notes)
 	}
 	n := notes[0]

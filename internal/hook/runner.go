@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -40,10 +39,8 @@ type Config struct {
 
 // Runner carries out lifecycle handlers. It is safe for concurrent use.
 type Runner struct {
-	config    Config
-	client    *http.Client
-	fallbacks atomic.Uint64
-	cut       atomic.Uint64
+	config Config
+	client *http.Client
 }
 
 // New builds a Runner.
@@ -53,12 +50,6 @@ func New(c Config) *Runner {
 	}
 	return &Runner{config: c, client: newClient()}
 }
-
-// HTTPFallbacks counts HTTPS hooks that fell back to HTTP (kubelet_lifecycle_handler_http_fallbacks_total).
-func (r *Runner) HTTPFallbacks() uint64 { return r.fallbacks.Load() }
-
-// SleepsCut counts sleep hooks that ended early (kubelet_sleep_action_terminated_early_total).
-func (r *Runner) SleepsCut() uint64 { return r.cut.Load() }
 
 // Request is one hook to run.
 type Request struct {
@@ -139,7 +130,6 @@ func (r *Runner) sleep(ctx context.Context, q Request) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		r.cut.Add(1)
 		return q.fail(fmt.Sprintf("Sleep lifecycle hook (%d)", q.Handler.Sleep.Seconds),
 			fmt.Errorf("container terminated before sleep hook finished: %w", context.Cause(ctx)))
 	}
