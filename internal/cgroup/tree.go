@@ -290,23 +290,6 @@ func (t *Tree) pod(pod *v1.Pod) (Name, error) {
 	return t.root.Pod(qos.ClassOf(pod), pod.UID), nil
 }
 
-// Minimise cuts the CPU weight of a pod to the least: for one that is gone but whose cgroup must wait (behaviour 216).
-func (t *Tree) Minimise(_ context.Context, uid types.UID) error {
-	if err := safepath.Component(string(uid)); err != nil {
-		return err
-	}
-	for _, class := range classes {
-		n := t.root.Pod(class, uid)
-		if !t.exists(n) {
-			continue
-		}
-		if err := t.set(n, Resources{CPUShares: MinShares}); err != nil {
-			return fmt.Errorf("minimise cgroup of pod %s: %w", uid, err)
-		}
-	}
-	return nil
-}
-
 var classes = []v1.PodQOSClass{v1.PodQOSGuaranteed, v1.PodQOSBurstable, v1.PodQOSBestEffort}
 
 // Pods lists the UIDs of the pods that have a cgroup in any hierarchy, sorted.

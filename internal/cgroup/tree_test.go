@@ -220,12 +220,6 @@ func TestV2Update(t *testing.T) {
 	if got := content(t, dir, "memory.max") + " " + content(t, dir, "cpu.max"); got != "max max 100000" {
 		t.Errorf("lifted limits: %s", got)
 	}
-	if err := tree.Minimise(t.Context(), pod.UID); err != nil {
-		t.Fatal(err)
-	}
-	if got := content(t, dir, "cpu.weight"); got != "1" {
-		t.Errorf("weight %s, want 1", got)
-	}
 }
 
 func TestUIDsThatArePathsAreRefused(t *testing.T) {
@@ -238,9 +232,6 @@ func TestUIDsThatArePathsAreRefused(t *testing.T) {
 		}
 		if err := tree.Remove(t.Context(), uid); err == nil {
 			t.Errorf("Remove(%q) passed", uid)
-		}
-		if err := tree.Minimise(t.Context(), uid); err == nil {
-			t.Errorf("Minimise(%q) passed", uid)
 		}
 	}
 	if c := children(root); len(c) != 0 {

@@ -79,9 +79,6 @@ func Make(dir string, mode fs.FileMode) (*Root, error) {
 // Close closes the directory. Views made by With and OneFilesystem share it and end with it.
 func (r *Root) Close() error { return r.dir.Close() }
 
-// Name is the path the root was opened by. It is for messages and for what the runtime is told; it proves nothing.
-func (r *Root) Name() string { return r.name }
-
 // Join is the path of name below the root, for messages and for what the runtime is told.
 func (r *Root) Join(name string) string { return filepath.Join(r.name, name) }
 

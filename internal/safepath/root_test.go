@@ -76,8 +76,8 @@ func TestMake(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer r.Close()
-		if r.Name() != filepath.Clean(dir) || r.links != NoLinks {
-			t.Errorf("name %s, links %d", r.Name(), r.links)
+		if r.name != filepath.Clean(dir) || r.links != NoLinks {
+			t.Errorf("name %s, links %d", r.name, r.links)
 		}
 	}
 	if info, err := os.Stat(filepath.Join(root, "a/b")); err != nil || !info.IsDir() {
