@@ -22,15 +22,16 @@ func (c *checker) allVolumes(list []v1.Volume, at *field.Path) {
 		if v.Name != "" {
 			c.volumes[v.Name] = v
 		}
-		c.onlyOneSource(&v.VolumeSource, here)
+		c.onlyOne(&v.VolumeSource, here, "must specify a volume type", "may not specify more than 1 volume type")
 		c.localSource(&v.VolumeSource, here)
 		c.remoteSource(&v.VolumeSource, here)
 		c.cloudSource(&v.VolumeSource, here)
 	}
 }
 
-// onlyOneSource goes through the sources in the order of the type: the second and later ones are too many.
-func (c *checker) onlyOneSource(s *v1.VolumeSource, at *field.Path) {
+// onlyOne goes through the sources of a volume or of a projection in the order of the type: the second and later ones are
+// too many. s is a struct of pointers.
+func (c *checker) onlyOne(s any, at *field.Path, none, many string) {
 	count := 0
 	v := reflect.ValueOf(s).Elem()
 	for i := range v.NumField() {
@@ -39,11 +40,11 @@ func (c *checker) onlyOneSource(s *v1.VolumeSource, at *field.Path) {
 		}
 		if count++; count > 1 {
 			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
-			c.forbidden(at.Child(name), "may not specify more than 1 volume type")
+			c.forbidden(at.Child(name), many)
 		}
 	}
 	if count == 0 {
-		c.required(at, "must specify a volume type")
+		c.required(at, none)
 	}
 }
 
@@ -174,7 +175,7 @@ func (c *checker) projected(p *v1.ProjectedVolumeSource, at *field.Path) {
 	}
 	for i := range p.Sources {
 		s, here := &p.Sources[i], at.Child("sources").Index(i)
-		c.onlyOneProjection(s, here)
+		c.onlyOne(s, here, "must specify a source", "may not specify more than 1 volume type per source")
 		if k := s.Secret; k != nil {
 			c.projectedItems(k.Name, k.Items, take, here.Child("secret"))
 		}
@@ -188,23 +189,6 @@ func (c *checker) projected(p *v1.ProjectedVolumeSource, at *field.Path) {
 			}
 		}
 		c.identities(s, take, here)
-	}
-}
-
-func (c *checker) onlyOneProjection(s *v1.VolumeProjection, at *field.Path) {
-	count := 0
-	v := reflect.ValueOf(s).Elem()
-	for i := range v.NumField() {
-		if v.Field(i).IsNil() {
-			continue
-		}
-		if count++; count > 1 {
-			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
-			c.forbidden(at.Child(name), "may not specify more than 1 volume type per source")
-		}
-	}
-	if count == 0 {
-		c.required(at, "must specify a source")
 	}
 }
 
