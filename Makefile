@@ -15,7 +15,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/bosun
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w' -o bin/bosun ./cmd/bosun
+	CGO_ENABLED=0 $(GO) build -tags grpcnotrace -trimpath -buildvcs=false -ldflags '-s -w' -o bin/bosun ./cmd/bosun
 
 run: build tools images ## run the example pod: builds all it needs, brings up a container runtime, Ctrl-C ends it
 	bin/bosun up examples/nginx-log --images $(IMAGES) --runtime-dir $(BIN)

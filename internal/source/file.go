@@ -19,7 +19,7 @@ import (
 
 // Settle is how long a manifest that vanished may take to come back before its pods are ended, and how long a change
 // that nobody announced must have stood before it is read.
-const Settle = 50 * time.Millisecond
+const Settle = 20 * time.Millisecond
 
 // readingTurn is how long files are read before what is known so far is published.
 const readingTurn = time.Millisecond

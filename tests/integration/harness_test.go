@@ -46,7 +46,7 @@ var binary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "bosun")
-	args := []string{"build", "-o", path}
+	args := []string{"build", "-tags", "grpcnotrace", "-o", path}
 	if os.Getenv("BOSUN_TEST_RACE") != "" {
 		args = append(args, "-race")
 	}
