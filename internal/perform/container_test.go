@@ -32,6 +32,9 @@ func TestCreateContainer(t *testing.T) { // behaviours 59-61
 	if !mounts(w, "/etc/hosts", "/pods/hosts") || !strings.Contains(w.hosts, "10.0.0.7\tweb") {
 		t.Errorf("mounts %v, hosts file\n%s", c.Mounts, w.hosts)
 	}
+	if target := c.Linux.SecurityContext.NamespaceOptions.TargetId; target != "" {
+		t.Errorf("a container that is not ephemeral joins %s", target)
+	}
 	made := o.Report.Containers[0]
 	if made.Hash != names.HashContainer(&d.Pod.Spec.Containers[0]) || made.ImageID != "sha256:app" ||
 		made.LogPath != "/var/log/pods/shop_web_u1/app/4.log" || made.Annotations[names.ContainerHash] != made.Hash || !made.CreatedAt.Equal(o.Report.Began) {
