@@ -95,6 +95,9 @@ func settings(cfg *config.Config) process.Settings {
 		MaxOpenFiles: k.MaxOpenFiles, OOMScoreAdj: k.OOMScoreAdj, Kernel: process.SetKernel,
 		FailSwapOn: k.FailSwapOn != nil && *k.FailSwapOn, FailCgroupV1: k.FailCgroupV1 != nil && *k.FailCgroupV1,
 	}
+	if cfg.ConfigFile == "" && !cfg.IsSet("failCgroupV1") { // a command line of old times, when there was no other cgroup
+		s.FailCgroupV1 = false
+	}
 	switch {
 	case k.ProtectKernelDefaults:
 		s.Kernel = process.CheckKernel

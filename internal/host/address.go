@@ -16,8 +16,10 @@ func Addresses(ctx context.Context, given []netip.Addr, name string) ([]string, 
 	if exact := slices.DeleteFunc(slices.Clone(given), netip.Addr.IsUnspecified); len(exact) > 0 {
 		return check(exact)
 	}
-	if a, err := netip.ParseAddr(name); err == nil {
-		return check([]netip.Addr{a})
+	if a, err := netip.ParseAddr(name); err == nil { // a name such as 127.0.0.1 is no address for others
+		if found := usable([]netip.Addr{a}); len(found) > 0 {
+			return texts(found), nil
+		}
 	}
 	var found []netip.Addr
 	if resolved, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name); err == nil {

@@ -87,3 +87,16 @@ func TestRead(t *testing.T) {
 		t.Errorf("Read() = %+v, %v", f, err)
 	}
 }
+
+// Old tutorials name the node 127.0.0.1.
+func TestAddressesOfANameThatIsLoopback(t *testing.T) {
+	got, err := Addresses(context.Background(), nil, "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range got {
+		if netip.MustParseAddr(a).IsLoopback() {
+			t.Errorf("a node address is %s, which others cannot reach", a)
+		}
+	}
+}
