@@ -46,11 +46,10 @@ type Options struct {
 
 // Agent is one node's agent.
 type Agent struct {
-	began time.Time
-	log   *slog.Logger
-	cfg   *config.Config
-	host  host.Facts
-	room  nodestatus.Room
+	log  *slog.Logger
+	cfg  *config.Config
+	host host.Facts
+	room nodestatus.Room
 	// ips are the node's addresses; they may come and change while the agent runs (behaviour 352).
 	ips latest.Cell[[]string]
 
@@ -70,6 +69,7 @@ type Agent struct {
 	cgroups  *cgroups
 	limits   *limits.Loop
 	answers  *serve.Faces
+	hearing  serve.Check
 	sources  []actor
 	faces    []actor
 
@@ -78,9 +78,9 @@ type Agent struct {
 	wanted  latest.Cell[worker.Wanted]
 }
 
-// New builds an agent. It opens the ledger and reads it; nothing runs yet. Close it if it is never run.
+// New builds an agent. It opens the ledger and reads it; nothing runs yet.
 func New(ctx context.Context, o Options) (*Agent, error) {
-	a := &Agent{began: time.Now(), log: o.Log, cfg: o.Config, notes: note.NewList()}
+	a := &Agent{log: o.Log, cfg: o.Config, notes: note.NewList()}
 	var err error
 	if a.host, err = host.Read(o.Config.HostnameOverride); err != nil {
 		return nil, err
@@ -172,8 +172,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ledgers sync.WaitGroup
 	ledgers.Go(func() { runAll(base, a.log, []actor{{"ledger", a.ledger.Run}}) })
-	parts := append([]actor{{"observer", a.observer.Run}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}, {"cleaner", a.cleaner.Run}, {"log rotation", a.rotator.Run}, {"prober", a.prober.Run}, {"addresses", a.addresses}, {"limits", a.limits.Run}}, a.sources...)
-	runAll(ctx, a.log, append(parts, a.faces...))
+	runAll(ctx, a.log, slices.Concat([]actor{
+		{"observer", a.observer.Run}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}, {"cleaner", a.cleaner.Run},
+		{"log rotation", a.rotator.Run}, {"prober", a.prober.Run}, {"addresses", a.addresses}, {"limits", a.limits.Run},
+	}, a.sources, a.faces))
 	stop()
 	ledgers.Wait()
 	return errors.Join(a.client.Close(), a.ids.Close(), a.ledger.Close())
@@ -201,13 +203,7 @@ func (a *Agent) addresses(ctx context.Context) error {
 }
 
 // Healthy says why the agent is not well, nil if it is: it does not hear of the runtime any more.
-func (a *Agent) Healthy() error {
-	most := stale(a.cfg.Kubelet.SyncFrequency.Duration)
-	if began := a.observer.Listing().Value().Began; time.Since(began) > most && time.Since(a.began) > most {
-		return fmt.Errorf("the container runtime's pods were listed last at %s", began.Format(time.DateTime))
-	}
-	return nil
-}
+func (a *Agent) Healthy() error { return a.hearing.Run() }
 
 // Faces answers questions about the pods.
 func (a *Agent) Faces() *serve.Faces { return a.answers }

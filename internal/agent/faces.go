@@ -28,12 +28,13 @@ const AdminSocket = "bosun.sock"
 // buildFaces makes the servers that the configuration asks for.
 func (a *Agent) buildFaces() {
 	k := &a.cfg.Kubelet
+	a.hearing = serve.Fresh("syncloop", func() time.Time { return a.observer.Listing().Value().Began }, stale(k.SyncFrequency.Duration))
 	faces := serve.New(serve.Config{
 		Pods: a.set.Table(), Status: func(e *worker.Entry) v1.PodStatus { return e.Status },
 		PodLogsDir: k.PodLogsDir, Notes: func() []note.Note { return a.notes.All("") },
 		Problems: func() []source.Problem { return a.merge.Cell().Value().Problems },
 		Machine:  machine.Read, Pulls: a.puller.Progress, Streams: a.client, Numbers: a.metrics,
-		Checks:    []serve.Check{serve.Fresh("syncloop", func() time.Time { return a.observer.Listing().Value().Began }, stale(k.SyncFrequency.Duration))},
+		Checks:    []serve.Check{a.hearing},
 		Debugging: k.EnableDebuggingHandlers == nil || *k.EnableDebuggingHandlers, Log: a.log,
 	})
 	a.answers = faces

@@ -77,12 +77,20 @@ func (d *draft) fresh() bool {
 
 // keep goes on wanting an effect that is in flight.
 func (d *draft) keep(e Effect) {
+	if !d.planned(e) {
+		d.effects = append(d.effects, e)
+	}
+}
+
+// planned tells whether the plan has an effect about the same thing already.
+func (d *draft) planned(e Effect) bool {
+	key := e.Key()
 	for i := range d.effects {
-		if d.effects[i].Key() == e.Key() {
-			return
+		if d.effects[i].Key() == key {
+			return true
 		}
 	}
-	d.effects = append(d.effects, e)
+	return false
 }
 
 // wants tells whether an effect of a kind on a container or sandbox is in the plan.
@@ -124,7 +132,7 @@ func (d *draft) flying(k Kind, id string) bool {
 // busyMaking tells whether something is still in flight that may bring a sandbox or container to life.
 func (d *draft) busyMaking() bool {
 	for _, e := range d.in.InFlight {
-		if e.Kind == RunSandbox || e.Kind == CreateContainer || e.Kind == StartContainer {
+		if e.Makes() {
 			return true
 		}
 	}

@@ -112,6 +112,11 @@ func (e Effect) InRuntime() bool {
 	return false
 }
 
+// Makes tells whether the effect may bring a sandbox or a container to life.
+func (e Effect) Makes() bool {
+	return e.Kind == RunSandbox || e.Kind == CreateContainer || e.Kind == StartContainer
+}
+
 // Frees tells whether the effect only looks, ends or removes: it may go on when nothing can be remembered.
 func (e Effect) Frees() bool {
 	switch e.Kind {

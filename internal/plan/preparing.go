@@ -141,7 +141,7 @@ func (d *draft) endOldSandboxes() bool {
 // busyMakingOther is busyMaking without one kind.
 func (d *draft) busyMakingOther(but Kind) bool {
 	for _, e := range d.in.InFlight {
-		if e.Kind != but && (e.Kind == RunSandbox || e.Kind == CreateContainer || e.Kind == StartContainer) {
+		if e.Kind != but && e.Makes() {
 			return true
 		}
 	}
@@ -179,11 +179,8 @@ func (d *draft) image(c *v1.Container, attempt uint32) bool {
 		return true
 	}
 	e := Effect{Kind: EnsureImage, Container: c.Name, Attempt: attempt, Image: c.Image}
-	for _, have := range d.effects {
-		if have.Key() == e.Key() {
-			return false
-		}
+	if !d.planned(e) {
+		d.wantOfRuntime(e)
 	}
-	d.wantOfRuntime(e)
 	return false
 }

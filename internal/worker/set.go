@@ -253,12 +253,13 @@ func (s *Set) inform(w *running, wanted Wanted, node Node, health map[types.UID]
 		gone.Wanted = false
 		d = &gone
 	}
-	facts := in.facts // what others told of the pod stays
-	facts.Order, facts.Health, facts.Probing = w.preempted, health[w.uid], health != nil
-	facts.SourcesReady, facts.Rival, facts.Verdict, facts.CrashCap = wanted.Ready, s.rival(w), w.verdict, s.cfg.CrashCap
-	facts.RuntimeUp, facts.RuntimeMessage = node.RuntimeUp, node.RuntimeMessage
-	facts.NetworkReady, facts.NetworkMessage = node.NetworkReady, node.NetworkMessage
-	w.inbox.tell(d, facts)
+	w.inbox.tell(d, plan.Facts{
+		SourcesReady: wanted.Ready,
+		RuntimeUp:    node.RuntimeUp, RuntimeMessage: node.RuntimeMessage,
+		NetworkReady: node.NetworkReady, NetworkMessage: node.NetworkMessage,
+		Rival: s.rival(w), Verdict: w.verdict, Order: w.preempted,
+		Health: health[w.uid], Probing: health != nil, CrashCap: s.cfg.CrashCap,
+	})
 }
 
 // rival is an older pod of the same full name that has not ended yet.

@@ -122,15 +122,16 @@ func (w *worker) learn(flights *flights, o plan.Outcome) {
 // save writes what must survive a crash, before anything is done about it. A ledger that cannot be written is said
 // once and tried again each second.
 func (w *worker) save(ctx context.Context, d *pod.Desired, kept plan.Kept, now time.Time) {
-	record := encode(plan.Record{Namespace: d.Pod.Namespace, Name: d.Pod.Name, Kept: kept})
-	if string(record) == string(w.saved) { // nothing is owed to the ledger, even if it refused something meanwhile
+	record := plan.Record{Namespace: d.Pod.Namespace, Name: d.Pod.Name, Kept: kept}
+	text := encode(record)
+	if string(text) == string(w.saved) { // nothing is owed to the ledger, even if it refused something meanwhile
 		w.unsaved, w.retry = nil, time.Time{}
 		return
 	}
 	if w.unsaved != nil && now.Before(w.retry) {
 		return
 	}
-	err := w.ledger.Save(ctx, d.UID(), plan.Record{Namespace: d.Pod.Namespace, Name: d.Pod.Name, Kept: kept})
+	err := w.ledger.Save(ctx, d.UID(), record)
 	switch {
 	case err != nil && ctx.Err() != nil:
 	case err != nil:
@@ -142,7 +143,7 @@ func (w *worker) save(ctx context.Context, d *pod.Desired, kept plan.Kept, now t
 		if w.unsaved != nil {
 			w.log.Info("the ledger can be written again")
 		}
-		w.saved, w.unsaved, w.retry = record, nil, time.Time{}
+		w.saved, w.unsaved, w.retry = text, nil, time.Time{}
 	}
 }
 
