@@ -98,7 +98,8 @@ func mountFailed(d *pod.Desired, m plan.Memory, o plan.Outcome) []note.Note {
 	}
 	var missing []string
 	for i := range d.Pod.Spec.Volumes {
-		if name := d.Pod.Spec.Volumes[i].Name; !m.Session.Volumes[name] {
+		name := d.Pod.Spec.Volumes[i].Name
+		if _, done := m.Session.Volumes[name]; !done {
 			missing = append(missing, name)
 		}
 	}

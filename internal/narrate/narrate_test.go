@@ -164,7 +164,7 @@ func TestEndedRemembers(t *testing.T) {
 	})
 	t.Run("171 mounts that hang on", func(t *testing.T) {
 		e := plan.Effect{Kind: plan.SetupVolume, Volume: "conf"}
-		m, notes := fail(plan.Memory{Session: plan.Session{Volumes: map[string]bool{"data": true}}}, e, plan.Again, 0)
+		m, notes := fail(plan.Memory{Session: plan.Session{Volumes: map[string]uint64{"data": 0}}}, e, plan.Again, 0)
 		expect(t, notes, `Warning FailedMount | MountVolume.SetUp failed for volume "conf" : away`)
 		m, notes = fail(m, e, plan.Again, 122*time.Second)
 		expect(t, notes, `Warning FailedMount | MountVolume.SetUp failed for volume "conf" : away`)

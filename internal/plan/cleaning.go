@@ -13,9 +13,11 @@ func (d *draft) cleaning() {
 			return
 		}
 	}
+	d.mem.Session.Rested = false
 	if d.stopSandboxes() || !d.tornDown() {
 		return
 	}
+	d.mem.Session.Rested = true
 	// A pod that was dropped and is wanted again begins a new life when this one is over (behaviour 26).
 	dropped := d.mem.Kept.Stop.Cause == Removed || d.mem.Kept.Stop.Cause == Orphaned
 	if d.in.Desired.Wanted && !dropped || !d.in.Facts.SourcesReady {

@@ -70,7 +70,7 @@ func (d *draft) create(c *v1.Container, current *pod.Sandbox, mayStart bool) pro
 		}
 		return busy
 	}
-	e := Effect{Kind: CreateContainer, Container: c.Name, Attempt: attempt, SandboxID: current.ID, Image: d.mem.Session.Images[c.Name].ID}
+	e := Effect{Kind: CreateContainer, Container: c.Name, Attempt: attempt, SandboxID: current.ID, Image: d.mem.Session.Images[c.Name].ID, Content: d.in.Facts.Content}
 	if !d.wantOfRuntime(e) {
 		return blocked
 	}

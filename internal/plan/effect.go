@@ -14,10 +14,10 @@ type Kind uint8
 const (
 	Look            Kind = iota + 1 // inspect the pod in the runtime
 	MakePod                         // directories, log directory, cgroup
-	SetupVolume                     // Volume
+	SetupVolume                     // Volume, Content
 	EnsureImage                     // Container, Attempt, Image
 	RunSandbox                      // Attempt
-	CreateContainer                 // Container, Attempt, SandboxID, Image
+	CreateContainer                 // Container, Attempt, SandboxID, Image, Content
 	StartContainer                  // Container, Attempt, ID
 	PostStart                       // Container, ID
 	PreStop                         // Container, ID, Deadline
@@ -62,6 +62,8 @@ type Effect struct {
 	Deadline time.Time
 	// Why is told to people, such as "definition changed"; empty when the pod as a whole is stopped.
 	Why string
+	// Content is what the volume or the environment is made from (see Facts.Content).
+	Content uint64
 }
 
 // Key identifies what the effect is about: "stop container app#3". At most one effect per key is in flight.
@@ -98,7 +100,8 @@ func (e Effect) Same(other Effect) bool {
 
 func (e Effect) withoutTime() Effect {
 	e.Deadline = time.Time{}
-	e.Why = "" // words do not make another errand
+	e.Why = ""    // words do not make another errand
+	e.Content = 0 // what is being made comes to its end; then it is made anew
 	return e
 }
 

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/bosun-project/bosun/internal/pod"
@@ -58,9 +59,9 @@ func learnSuccess(m *Memory, o Outcome) {
 		}
 	case SetupVolume:
 		if s.Volumes == nil {
-			s.Volumes = map[string]bool{}
+			s.Volumes = map[string]uint64{}
 		}
-		s.Volumes[e.Volume] = true
+		s.Volumes[e.Volume] = e.Content
 	case EnsureImage:
 		if s.Images == nil {
 			s.Images = map[string]ResolvedImage{}
@@ -154,8 +155,11 @@ func nextFailure(f Failure, o Outcome) Failure {
 
 // failureOf is what Failure.Of says of an effect.
 func failureOf(e Effect) string {
-	if e.Kind == EnsureImage {
+	switch {
+	case e.Kind == EnsureImage:
 		return e.Image
+	case e.Content != 0:
+		return "content " + strconv.FormatUint(e.Content, 10)
 	}
 	return ""
 }

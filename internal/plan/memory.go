@@ -155,7 +155,8 @@ type Failure struct {
 	At      time.Time     `json:"at"`
 	Delay   time.Duration `json:"delay"`
 	RetryAt time.Time     `json:"retryAt"`
-	// Of is the image that could not be had: another one is tried at once (behaviour 156).
+	// Of is the image that could not be had, or the content that would not do: another one is tried at once
+	// (behaviours 71, 156).
 	Of string `json:"of,omitempty"`
 }
 
@@ -166,8 +167,8 @@ type Session struct {
 	// Attempts is the highest attempt known of a container, by name: from the log directory (behaviour 61), from the
 	// runtime, or begun by this process.
 	Attempts map[string]uint32
-	// Volumes names the volumes that are set up.
-	Volumes map[string]bool
+	// Volumes holds the volumes that are set up, each with what its content was made from (see Facts.Content).
+	Volumes map[string]uint64
 	// Images holds what the image of the next attempt of a container resolved to, by container name.
 	Images map[string]ResolvedImage
 	// Hooks holds the hooks this process began, as "PreStop <container ID>".
@@ -179,6 +180,9 @@ type Session struct {
 	Stale time.Time
 	// Torn tells that volumes, Unmade that cgroup, Forgotten that directories of the pod are gone.
 	Torn, Unmade, Forgotten bool
+	// Rested tells that an ended pod uses nothing of the node any more but records and logs: its object may be deleted
+	// (behaviour 280).
+	Rested bool
 }
 
 // ResolvedImage is an image that is present on the node for one attempt of a container.

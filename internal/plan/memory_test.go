@@ -55,7 +55,7 @@ func TestLearnLeavesItsInputAlone(t *testing.T) {
 				Failures:   map[string]Failure{"run sandbox": {Count: 1}},
 			},
 			Session: Session{
-				Attempts: map[string]uint32{"app": 1}, Volumes: map[string]bool{"v": true}, Images: map[string]ResolvedImage{"app": {ID: "i"}},
+				Attempts: map[string]uint32{"app": 1}, Volumes: map[string]uint64{"v": 1}, Images: map[string]ResolvedImage{"app": {ID: "i"}},
 				Hooks: map[string]bool{"x": true}, Read: map[string]bool{"c0": true},
 			},
 		}

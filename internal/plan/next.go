@@ -39,6 +39,9 @@ type Facts struct {
 	Health map[string]Health
 	// Probing is true while the agent probes; otherwise containers count as started and healthy when they run.
 	Probing bool
+	// Content grows whenever an object changes that the pod's volumes or environment are made from: then volumes are set up
+	// anew, and what failed for want of an object is tried at once. Zero if the pod uses none.
+	Content uint64
 	// CrashCap is the longest crash back-off; zero means 5 minutes.
 	CrashCap time.Duration
 }

@@ -34,10 +34,20 @@ func (d *draft) prepare() {
 		return
 	}
 	for i := range d.in.Desired.Pod.Spec.Volumes {
-		if name := d.in.Desired.Pod.Spec.Volumes[i].Name; !d.mem.Session.Volumes[name] {
-			d.want(Effect{Kind: SetupVolume, Volume: name})
+		v := &d.in.Desired.Pod.Spec.Volumes[i]
+		content := d.contentOf(v)
+		if at, done := d.mem.Session.Volumes[v.Name]; !done || at != content {
+			d.want(Effect{Kind: SetupVolume, Volume: v.Name, Content: content})
 		}
 	}
+}
+
+// contentOf is what a volume's content is made from now; zero if that never changes.
+func (d *draft) contentOf(v *v1.Volume) uint64 {
+	if v.ConfigMap != nil || v.Secret != nil || v.Projected != nil || v.DownwardAPI != nil {
+		return d.in.Facts.Content
+	}
+	return 0
 }
 
 // ready tells whether directories, cgroup and volumes are there.
@@ -46,7 +56,7 @@ func (d *draft) ready() bool {
 		return false
 	}
 	for i := range d.in.Desired.Pod.Spec.Volumes {
-		if !d.mem.Session.Volumes[d.in.Desired.Pod.Spec.Volumes[i].Name] {
+		if _, done := d.mem.Session.Volumes[d.in.Desired.Pod.Spec.Volumes[i].Name]; !done {
 			return false
 		}
 	}

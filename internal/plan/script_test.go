@@ -17,8 +17,8 @@ import (
 
 // do plays one line of a script:
 //
-//	pod NAME [restart=P] [grace=S] [deadline=S] [init=a,s*,b] [containers=a,b] [volumes=v] [prestop=a,b] [poststart=a]
-//	    [startup=a] [policy=a:P] [rule=a:In:42,43] [host] [unwanted] [uninspected]      a star marks a sidecar
+//	pod NAME [restart=P] [grace=S] [deadline=S] [init=a,s*,b] [containers=a,b] [volumes=v] [configmaps=v] [prestop=a,b] [poststart=a]
+//	    [startup=a] [policy=a:P] [rule=a:In:42,43] [host] [over] [unwanted] [uninspected]      a star marks a sidecar
 //	EFFECT takes 5s | hangs | happens unheard | fails [N times] [soon] [REASON] | works | will work
 //	                                                EFFECT as in a plan, without #N; "works" also ends what hangs
 //	exit NAME [code=N] [after=D] [unseen]           a process ends, and the runtime tells (or does not)
@@ -30,12 +30,14 @@ import (
 //	second sandbox                                  somebody else makes one
 //	appear NAME [running]                           somebody else makes a container in the pod
 //	relist                                          an inspection that nobody asked for
+//	over                                            the API says that the pod has ended
 //	remove | return | delete grace=S | order REASON grace=S      what the source or the node wants
 //	image NAME=IMAGE | debug NAME                   the definition is edited, or an ephemeral container added
 //	network | runtime up | down ; sources silent | ready ; probing on | off ; rival UID | gone
 //	admission waits | yes | no REASON
 //	crash agent [away=D] [amnesia] | reboot         it starts again; a reboot ends all processes
 //	clock back D ; cap D ; logs NAME=N
+//	content N                                       an object changed that the pod's volumes are made from
 //	list                                            what the runtime has
 func (p *play) do(line string) {
 	words := strings.Fields(line)
@@ -176,6 +178,8 @@ func (p *play) tell(words []string, args map[string]string) bool {
 		p.facts.Rival = types.UID(strings.TrimPrefix(arg, "gone"))
 	case "admission":
 		p.facts.Verdict = Verdict{Judged: words[1] != "waits", Admit: words[1] == "yes", Reason: arg, Message: "because"}
+	case "content":
+		p.facts.Content = uint64(number(arg))
 	case "cap":
 		p.facts.CrashCap = duration(arg)
 	default:
@@ -192,6 +196,8 @@ func (p *play) edit(words []string, args map[string]string) {
 	switch words[0] {
 	case "remove", "return":
 		d.Wanted = words[0] == "return"
+	case "over":
+		d.Over = true
 	case "delete":
 		d.Deletion = &pod.Deletion{At: p.now, Grace: seconds(args["grace"])}
 	case "image":
@@ -236,11 +242,15 @@ func (p *play) pod(args map[string]string) {
 	for _, name := range list(args["volumes"]) {
 		spec.Volumes = append(spec.Volumes, v1.Volume{Name: name})
 	}
+	for _, name := range list(args["configmaps"]) {
+		spec.Volumes = append(spec.Volumes, v1.Volume{Name: name, VolumeSource: v1.VolumeSource{ConfigMap: &v1.ConfigMapVolumeSource{}}})
+	}
 	_, unwanted := args["unwanted"]
 	p.desired = &pod.Desired{
 		Pod:    &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "default", UID: "u1"}, Spec: spec},
 		Source: pod.FromFile, Seen: p.now, Wanted: !unwanted,
 	}
+	_, p.desired.Over = args["over"]
 	if unwanted {
 		p.desired.Source = pod.FromRuntime
 	}

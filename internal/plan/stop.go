@@ -29,6 +29,8 @@ func (d *draft) mustStop() bool {
 		d.stop(Ordered, facts.Order.Reason, facts.Order.Message, facts.Order.Grace)
 	case d.mem.Kept.Admitted.IsZero() && facts.Verdict.Judged && !facts.Verdict.Admit:
 		d.stop(Refused, facts.Verdict.Reason, "Pod was rejected: "+facts.Verdict.Message, 0)
+	case des.Over:
+		d.stop(Completed, "", "", des.Grace())
 	case d.overdue():
 		d.stop(Overdue, reason.DeadlineExceeded, "Pod was active on the node longer than the specified deadline", des.Grace())
 	case d.completed():

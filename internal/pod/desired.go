@@ -36,6 +36,9 @@ type Desired struct {
 	Wanted bool
 	// Deletion is set once the API object carries a deletion timestamp, or a source limits the grace.
 	Deletion *Deletion
+	// Over is true once the API object says that the pod has ended: its phase is Succeeded or Failed. Such a pod is not
+	// started, and ended if it runs (behaviour 23).
+	Over bool
 }
 
 // Deletion is an order to stop a pod gracefully.
