@@ -36,14 +36,14 @@ const (
 var floors = map[string]floor{
 	"config": nouns, "engine": nouns, "fault": nouns, "latest": nouns, "names": nouns, "note": nouns, "pod": nouns, "reason": nouns,
 
-	"admission": rules, "allocate": rules, "backoff": rules, "collect": rules, "environ": rules, "evict": rules, "handler": rules, "health": rules, "manifest": rules,
+	"admission": rules, "allocate": rules, "backoff": rules, "collect": rules, "content": rules, "environ": rules, "evict": rules, "handler": rules, "health": rules, "manifest": rules,
 	"narrate": rules, "nodestatus": rules, "plan": rules, "qos": rules, "status": rules, "translate": rules,
 
-	"ask": outside, "boxruntime": outside, "certs": outside, "cgroup": outside, "cluster": outside, "containerlog": outside, "credential": outside, "hook": outside, "host": outside,
+	"access": outside, "ask": outside, "boxruntime": outside, "cgroup": outside, "cluster": outside, "containerlog": outside, "credential": outside, "hook": outside, "host": outside,
 	"image": outside, "ledger": outside, "machine": outside, "metrics": outside, "mount": outside, "podfs": outside, "preflight": outside, "process": outside, "runtime": outside,
 	"safepath": outside, "stats": outside, "systemd": outside, "userns": outside, "volume": outside,
 
-	"cleanup": loops, "heartbeat": loops, "limits": loops, "observe": loops, "perform": loops, "plugin": loops, "pressure": loops, "probe": loops,
+	"certs": loops, "cleanup": loops, "events": loops, "heartbeat": loops, "limits": loops, "mirror": loops, "objects": loops, "observe": loops, "perform": loops, "plugin": loops, "pressure": loops, "probe": loops,
 	"report": loops, "shutdown": loops, "source": loops, "worker": loops,
 
 	"nodeapi": faces, "serve": faces,

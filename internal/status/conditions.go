@@ -12,6 +12,15 @@ import (
 	"github.com/bosun-project/bosun/internal/reason"
 )
 
+// Owned tells whether a condition is the node agent's to write. DisruptionTarget has several writers.
+func Owned(t v1.PodConditionType) bool {
+	switch t {
+	case v1.PodScheduled, v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady, v1.ContainersReady:
+		return true
+	}
+	return false
+}
+
 // conditions fills in those that are the agent's; the others are their writers' and stay (behaviours 270-273, 282).
 func (v *view) conditions(out *v1.PodStatus) {
 	containers := v.containersReady(out)

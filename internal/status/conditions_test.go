@@ -65,7 +65,10 @@ func TestConditions(t *testing.T) {
 	}
 }
 
-func withPrevious(s v1.PodStatus) change { return func(in *status.Input) { in.Previous = &s } }
+// withPrevious makes a status the one that was said last, and that the API has.
+func withPrevious(s v1.PodStatus) change {
+	return func(in *status.Input) { in.Previous, in.Desired.Pod.Status = &s, s }
+}
 
 func TestTransitionTimes(t *testing.T) {
 	first := situation(containers("a"), running("a#0"))

@@ -38,6 +38,7 @@ type Input struct {
 
 // Of is the status of a pod. The same input gives the same status. Nothing of the input is changed or shared with it.
 func Of(in Input) v1.PodStatus {
+	in.Previous = previous(in)
 	v := look(in)
 	out := v1.PodStatus{}
 	if in.Previous != nil {
@@ -51,6 +52,34 @@ func Of(in Input) v1.PodStatus {
 	v.phase(&out)
 	v.conditions(&out)
 	return out
+}
+
+// previous is what was said last, with what others have written into the API's object since (behaviours 5, 282).
+func previous(in Input) *v1.PodStatus {
+	if in.Desired.Source != pod.FromAPI {
+		return in.Previous
+	}
+	api := &in.Desired.Pod.Status
+	if in.Previous == nil {
+		return api
+	}
+	prev := *in.Previous
+	prev.NominatedNodeName, prev.ResourceClaimStatuses = api.NominatedNodeName, api.ResourceClaimStatuses
+	prev.Conditions = nil
+	for _, from := range []struct {
+		conditions []v1.PodCondition
+		owned      bool
+	}{{in.Previous.Conditions, true}, {api.Conditions, false}} {
+		for _, c := range from.conditions {
+			if Owned(c.Type) == from.owned {
+				prev.Conditions = append(prev.Conditions, c)
+			}
+		}
+	}
+	if in.Desired.Over && !terminal(prev.Phase) {
+		prev.Phase, prev.Reason, prev.Message = api.Phase, api.Reason, api.Message
+	}
+	return &prev
 }
 
 // view is the input with what all parts of a status ask of it.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
@@ -363,11 +364,40 @@ func TestPodDetails(t *testing.T) {
 	t.Run("282 other writers' fields", func(t *testing.T) {
 		claim := "c1"
 		s := status.Of(situation(containers("app"), func(in *status.Input) {
-			in.Previous = &v1.PodStatus{NominatedNodeName: "n2", ResourceClaimStatuses: []v1.PodResourceClaimStatus{{Name: "gpu", ResourceClaimName: &claim}},
-				Conditions: []v1.PodCondition{{Type: "example.com/gate", Status: v1.ConditionTrue, Reason: "Theirs"}}}
+			withPrevious(v1.PodStatus{NominatedNodeName: "n2", ResourceClaimStatuses: []v1.PodResourceClaimStatus{{Name: "gpu", ResourceClaimName: &claim}},
+				Conditions: []v1.PodCondition{{Type: "example.com/gate", Status: v1.ConditionTrue, Reason: "Theirs"}}})(in)
 		}))
 		if s.NominatedNodeName != "n2" || len(s.ResourceClaimStatuses) != 1 || s.Conditions[5].Reason != "Theirs" {
 			t.Errorf("got %+v", s)
+		}
+	})
+	t.Run("5 23 282 what the API says", func(t *testing.T) {
+		of := func(said *v1.PodStatus, over bool) v1.PodStatus {
+			return status.Of(situation(containers("app"), running("app#0"), func(in *status.Input) {
+				in.Desired.Source, in.Desired.Over, in.Previous = pod.FromAPI, over, said
+				in.Desired.Pod.Status = v1.PodStatus{
+					Phase: v1.PodFailed, Reason: "NodeLost", NominatedNodeName: "n2", StartTime: &metav1.Time{Time: time.Unix(7, 0)},
+					Conditions: []v1.PodCondition{{Type: "example.com/gate", Status: v1.ConditionTrue, Reason: "New"}, {Type: v1.PodReady, Status: "Stale"}},
+				}
+			}))
+		}
+		said := &v1.PodStatus{Phase: v1.PodRunning, NominatedNodeName: "n1",
+			Conditions: []v1.PodCondition{{Type: "example.com/gate", Reason: "Old"}, {Type: v1.PodReady, Status: v1.ConditionTrue}}}
+		if s := of(nil, true); s.Phase != v1.PodFailed || s.Reason != "NodeLost" || s.StartTime.Unix() != 7 {
+			t.Errorf("first word: %+v", s)
+		}
+		if s := of(said, true); s.Phase != v1.PodFailed || s.Reason != "NodeLost" {
+			t.Errorf("an end that others declared: phase %s, reason %s", s.Phase, s.Reason)
+		}
+		s := of(said, false)
+		gate := s.Conditions[len(s.Conditions)-1]
+		if s.NominatedNodeName != "n2" || gate.Reason != "New" || s.Phase != v1.PodRunning {
+			t.Errorf("others' fields: %+v", s)
+		}
+		for _, c := range s.Conditions {
+			if c.Status == "Stale" {
+				t.Errorf("a condition of our own came back from the API: %+v", c)
+			}
 		}
 	})
 	t.Run("269 reason and message stay while the phase does", func(t *testing.T) {

@@ -50,6 +50,8 @@ type Config struct {
 	Node   func() (Node, <-chan struct{})
 	// Health is what the probes say, by pod and container ID; nil if nobody probes.
 	Health func() (map[types.UID]map[string]plan.Health, <-chan struct{})
+	// Content grows for a pod whenever an object changes that it is made from, see plan.Facts; nil if no pod uses any.
+	Content func() (map[types.UID]uint64, <-chan struct{})
 	// Remembered holds the ledger's records.
 	Remembered map[types.UID]plan.Record
 	CrashCap   time.Duration
@@ -106,6 +108,9 @@ type stray struct {
 func New(cfg Config) *Set {
 	if cfg.Health == nil {
 		cfg.Health = func() (map[types.UID]map[string]plan.Health, <-chan struct{}) { return nil, nil }
+	}
+	if cfg.Content == nil {
+		cfg.Content = func() (map[types.UID]uint64, <-chan struct{}) { return nil, nil }
 	}
 	if cfg.NodeStatus == nil {
 		cfg.NodeStatus = func() status.Node { return status.Node{} }
@@ -170,7 +175,8 @@ func (s *Set) Run(ctx context.Context) error {
 		wanted, newerWanted := s.cfg.Wanted()
 		node, newerNode := s.cfg.Node()
 		health, newerHealth := s.cfg.Health()
-		for _, w := range s.reconcile(wanted, node, health) {
+		content, newerContent := s.cfg.Content()
+		for _, w := range s.reconcile(news{wanted, node, health, content}) {
 			group.Go(func() { s.live(ctx, w) })
 		}
 		select {
@@ -179,6 +185,7 @@ func (s *Set) Run(ctx context.Context) error {
 		case <-newerWanted:
 		case <-newerNode:
 		case <-newerHealth:
+		case <-newerContent:
 		case <-s.poke:
 		}
 	}
@@ -224,41 +231,49 @@ func (s *Set) forget(ctx context.Context, w *running) bool {
 	}
 }
 
+// news is the newest of what the Set hears from others.
+type news struct {
+	wanted  Wanted
+	node    Node
+	health  map[types.UID]map[string]plan.Health
+	content map[types.UID]uint64
+}
+
 // reconcile tells all workers what is new and returns those that have to be started.
-func (s *Set) reconcile(wanted Wanted, node Node, health map[types.UID]map[string]plan.Health) []*running {
+func (s *Set) reconcile(n news) []*running {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fresh := s.begin(wanted, node)
+	fresh := s.begin(n.wanted, n.node)
 	s.judge()
 	for _, w := range s.workers {
-		s.inform(w, wanted, node, health)
+		s.inform(w, n)
 	}
 	return fresh
 }
 
 // inform hands a worker what its source and the node say; it wakes only when that is new.
-func (s *Set) inform(w *running, wanted Wanted, node Node, health map[types.UID]map[string]plan.Health) {
+func (s *Set) inform(w *running, n news) {
 	in := w.inbox.read()
 	d := in.desired
 	w.again = nil
-	switch now, ok := wanted.Pods[w.uid]; {
+	switch now, ok := n.wanted.Pods[w.uid]; {
 	case ok && d.Wanted:
 		d = now
 	case ok && in.stopping: // wanted again while it ends: a new life begins when this one is over
 		w.again = now
 	case ok:
 		d = now
-	case d.Wanted && wanted.Ready:
+	case d.Wanted && n.wanted.Ready:
 		gone := *d
 		gone.Wanted = false
 		d = &gone
 	}
 	w.inbox.tell(d, plan.Facts{
-		SourcesReady: wanted.Ready,
-		RuntimeUp:    node.RuntimeUp, RuntimeMessage: node.RuntimeMessage,
-		NetworkReady: node.NetworkReady, NetworkMessage: node.NetworkMessage,
+		SourcesReady: n.wanted.Ready,
+		RuntimeUp:    n.node.RuntimeUp, RuntimeMessage: n.node.RuntimeMessage,
+		NetworkReady: n.node.NetworkReady, NetworkMessage: n.node.NetworkMessage,
 		Rival: s.rival(w), Verdict: w.verdict, Order: w.preempted,
-		Health: health[w.uid], Probing: health != nil, CrashCap: s.cfg.CrashCap,
+		Health: n.health[w.uid], Probing: n.health != nil, Content: n.content[w.uid], CrashCap: s.cfg.CrashCap,
 	})
 }
 

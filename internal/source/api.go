@@ -1,0 +1,133 @@
+package source
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bosun-project/bosun/internal/latest"
+	"github.com/bosun-project/bosun/internal/names"
+	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/status"
+)
+
+// Bound is what the API server binds to this node.
+type Bound struct {
+	// Pods are never changed once published.
+	Pods []*v1.Pod
+	// Synced is true once the API server has answered with a full list.
+	Synced bool
+}
+
+// APIConfig is what an API is built from.
+type APIConfig struct {
+	// Bound returns what is bound to the node now, and a channel that is closed when that changed.
+	Bound func() (Bound, <-chan struct{})
+	// Kept are pods that an earlier life of the agent had taken on. They are wanted until the API server says otherwise,
+	// so that a node goes on while nobody can tell it what to do.
+	Kept []*v1.Pod
+}
+
+// API is the source of the pods that the API server binds to this node (behaviour 4). Mirror pods are none of them: they are
+// pictures of pods from other sources.
+type API struct {
+	cfg  APIConfig
+	out  latest.Cell[Snapshot]
+	last Snapshot
+}
+
+// NewAPI builds it; Run makes it work.
+func NewAPI(cfg APIConfig) *API { return &API{cfg: cfg} }
+
+// Cell holds what the API server wants of this node now.
+func (a *API) Cell() *latest.Cell[Snapshot] { return &a.out }
+
+// Run follows the API server until the context ends, and returns its error.
+func (a *API) Run(ctx context.Context) error {
+	for {
+		bound, newer := a.cfg.Bound()
+		if next := a.take(bound, time.Now()); !next.same(a.last) {
+			a.last = next
+			a.out.Set(next)
+		}
+		select {
+		case <-newer:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (a *API) take(bound Bound, now time.Time) Snapshot {
+	pods := bound.Pods
+	if !bound.Synced {
+		pods = slices.Concat(a.cfg.Kept, pods) // the later one wins
+	}
+	next := Snapshot{Pods: make(map[types.UID]*pod.Desired, len(pods)), Ready: bound.Synced}
+	for _, p := range pods {
+		if IsMirror(p) || p.UID == "" {
+			continue
+		}
+		next.Pods[p.UID] = desiredOf(p, a.last.Pods[p.UID], now)
+	}
+	return next
+}
+
+// IsMirror tells whether an object of the API is the picture of a static pod (behaviour 13).
+func IsMirror(p *v1.Pod) bool {
+	_, mirror := p.Annotations[names.ConfigMirror]
+	return mirror
+}
+
+// desiredOf is what the API says of one pod; it is the one that was said before if nothing is new in it for the node.
+func desiredOf(p *v1.Pod, before *pod.Desired, now time.Time) *pod.Desired {
+	if before != nil && !news(before.Pod, p) {
+		return before
+	}
+	d := &pod.Desired{
+		Pod: p, Source: pod.FromAPI, Seen: now, Wanted: true,
+		Over: p.Status.Phase == v1.PodSucceeded || p.Status.Phase == v1.PodFailed,
+	}
+	if before != nil {
+		d.Seen = before.Seen
+	}
+	if p.DeletionTimestamp != nil {
+		d.Deletion = &pod.Deletion{At: p.DeletionTimestamp.Time, Grace: d.Grace()}
+		if s := p.DeletionGracePeriodSeconds; s != nil {
+			d.Deletion.Grace = time.Duration(*s) * time.Second
+		}
+	}
+	return d
+}
+
+// news tells whether a version of a pod says anything to the node that another one did not. What the agent itself reports
+// of the pod comes back with every change, and is none.
+func news(old, p *v1.Pod) bool {
+	if old == p || old.ResourceVersion == p.ResourceVersion && p.ResourceVersion != "" {
+		return false
+	}
+	return !equality.Semantic.DeepEqual(&old.Spec, &p.Spec) ||
+		!equality.Semantic.DeepEqual(old.Labels, p.Labels) || !equality.Semantic.DeepEqual(old.Annotations, p.Annotations) ||
+		!old.DeletionTimestamp.Equal(p.DeletionTimestamp) || !equality.Semantic.DeepEqual(old.DeletionGracePeriodSeconds, p.DeletionGracePeriodSeconds) ||
+		old.Generation != p.Generation || foreign(&old.Status, &p.Status)
+}
+
+// foreign tells whether what others write into a status differs: the phase once it is final, conditions, nominations, claims
+// (behaviours 5, 282).
+func foreign(old, p *v1.PodStatus) bool {
+	ended := func(s *v1.PodStatus) bool { return s.Phase == v1.PodSucceeded || s.Phase == v1.PodFailed }
+	return ended(old) != ended(p) || old.NominatedNodeName != p.NominatedNodeName ||
+		!slices.EqualFunc(theirs(old), theirs(p), sameCondition) ||
+		!equality.Semantic.DeepEqual(old.ResourceClaimStatuses, p.ResourceClaimStatuses)
+}
+
+// theirs are the conditions that others write.
+func theirs(s *v1.PodStatus) []v1.PodCondition {
+	return slices.DeleteFunc(slices.Clone(s.Conditions), func(c v1.PodCondition) bool { return status.Owned(c.Type) })
+}
+
+func sameCondition(a, b v1.PodCondition) bool { return equality.Semantic.DeepEqual(a, b) }
