@@ -65,15 +65,13 @@ func previous(in Input) *v1.PodStatus {
 	}
 	prev := *in.Previous
 	prev.NominatedNodeName, prev.ResourceClaimStatuses = api.NominatedNodeName, api.ResourceClaimStatuses
-	prev.Conditions = nil
-	for _, from := range []struct {
-		conditions []v1.PodCondition
-		owned      bool
-	}{{in.Previous.Conditions, true}, {api.Conditions, false}} {
-		for _, c := range from.conditions {
-			if Owned(c.Type) == from.owned {
-				prev.Conditions = append(prev.Conditions, c)
-			}
+	prev.Conditions = slices.DeleteFunc(slices.Clone(in.Previous.Conditions), func(c v1.PodCondition) bool {
+		return !Owned(c.Type) && c.Type != v1.DisruptionTarget
+	})
+	for _, c := range api.Conditions {
+		ours := func(o v1.PodCondition) bool { return o.Type == c.Type }
+		if !Owned(c.Type) && !slices.ContainsFunc(prev.Conditions, ours) {
+			prev.Conditions = append(prev.Conditions, c)
 		}
 	}
 	if in.Desired.Over && !terminal(prev.Phase) {
