@@ -331,14 +331,16 @@ func TestDiskFull(t *testing.T) {
 	steady, leaving := n.pod(t, "steady", spec), n.pod(t, "leaving", spec)
 	first := steady.untilRunning("main")
 	leaving.untilRunning("main")
-	filler := filepath.Join(n.root, "filler")
-	fill(t, filler)
-	late := n.pod(t, "late", spec)
+	fill(t, filepath.Join(n.root, "filler"))
 	leaving.remove()
 	leaving.awaitGone()
+	fill(t, filepath.Join(n.root, "what the pod left")) // what it freed would do for the next one
+	late := n.pod(t, "late", spec)
 	n.untilLogged(t, "late-here", "no space left on device")
-	if err := os.Remove(filler); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"filler", "what the pod left"} {
+		if err := os.Remove(filepath.Join(n.root, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	late.untilRunning("main")
 	same(t, "the pod beside", steady.untilRunning("main").Id, first.Id)
