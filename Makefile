@@ -17,7 +17,7 @@ help: ## list the targets
 build: ## build bin/bosun
 	CGO_ENABLED=0 $(GO) build -tags grpcnotrace -trimpath -buildvcs=false -ldflags '-s -w' -o bin/bosun ./cmd/bosun
 
-run: build tools images ## run the example pod: builds all it needs, brings up a container runtime, Ctrl-C ends it
+run: build runtime images ## run the example pod: builds all it needs, brings up a container runtime, Ctrl-C ends it
 	bin/bosun up examples/nginx-log --images $(IMAGES) --runtime-dir $(BIN)
 
 test: check histories integration ## everything: check, then the integration tests on a real containerd
@@ -35,7 +35,7 @@ integration: build tools images
 	$(GO) test -p 1 -count 1 -timeout 20m ./tests/...
 
 # Part of `integration`; alone, this shows what the machine says.
-test-v2: tools images ## the tests on cgroup v2 alone: in a virtual machine, whatever this machine has
+test-v2: runtime images ## the tests on cgroup v2 alone: in a virtual machine, whatever this machine has
 	$(GO) test -count 1 -v -timeout 20m ./tests/vm
 
 .PHONY: histories
@@ -45,14 +45,20 @@ histories: ## play 300 random histories and cut every scenario at each effect, w
 soak: ## play random histories: SOAK=how many, SEED=only this one
 	$(GO) test ./internal/worker -run Histories -timeout 0 -histories $(SOAK) -seed $(SEED)
 
-bench: build tools images ## measure against bare CRI calls; the variables are in tests/bench/options.go
+bench: build tools images ## measure against bare CRI calls and the upstream kubelet; the variables are in tests/bench/options.go
+	@tools/build.sh $(BIN) kubelet
 	@$(GO) run ./tests/bench
 
 deps: ## install the Debian packages that are missing
 	@tools/deps.sh
 
-tools: deps ## build the pinned containerd, runc, CNI plugins, registry, staticcheck (once)
+tools: deps ## build the pinned containerd, runc, CNI plugins, registry, etcd, Kubernetes, staticcheck (once)
 	@tools/build.sh $(BIN)
+
+# What pods need without a cluster: Kubernetes takes many minutes to build.
+.PHONY: runtime
+runtime: deps
+	@tools/build.sh $(BIN) containerd runc cni
 
 .PHONY: staticcheck
 staticcheck:

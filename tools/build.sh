@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Builds the pinned tools, each once, and links their binaries into one directory.
 #
-#   tools/build.sh BINDIR [tool...]       all tools when none is named
+#   tools/build.sh BINDIR [tool...]       when none is named: all but those that only `make bench` needs
 #
 # Each tool is a Go module tools/NAME whose `tool` lines name the programs. The binaries land in
 # $BOSUN_CACHE/tools/NAME-VERSION-GOVERSION-SUM/, which other checkouts on this machine use too; BINDIR holds links.
-# When all are there, this takes a few milliseconds: it asks neither go nor the network.
+# When all are there, this takes a fraction of a second: it asks neither go nor the network.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache=$("$here/cachedir.sh")
@@ -23,15 +23,18 @@ version() {
 # programs NAME prints the import paths of its programs.
 programs() { sed -nE 's/^(tool )?\t?([a-z0-9.-]+\.[a-z]+\/[^ ]+)$/\2/p' "$here/$1/go.mod"; }
 
+# store NAME prints where its binaries are kept. What they are built from and how is in the name.
 store() {
-	local sum
-	sum=$({ cat "$here/$1/go.mod"; declare -f settings; } | sha256sum | cut -c1-8)
+	local sum cgo tags ldflags rename
+	settings "$1"
+	sum=$({ cat "$here/$1/go.mod"; echo "$cgo" "$tags" "$ldflags" "$rename"; } | sha256sum | cut -c1-8)
 	echo "$cache/tools/$1-$(version "$1")-$goversion-$sum"
 }
 
-# settings NAME sets cgo, tags and ldflags: what the tool's own build gives it, static where it can be.
+# settings NAME sets cgo, tags and ldflags: what the tool's own build gives it, static where it can be; and rename,
+# as OLD=NEW, when go names its program otherwise than all others do.
 settings() {
-	cgo=0 tags= ldflags='-s -w'
+	cgo=0 tags= ldflags='-s -w' rename=
 	case $1 in
 	containerd)
 		local package=github.com/containerd/containerd/v2
@@ -40,12 +43,21 @@ settings() {
 		;;
 	runc) cgo=1 tags=seccomp ;;
 	cni) ldflags+=" -X github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion=$(version cni)" ;;
+	etcd) rename=server=etcd ;;
+	kubernetes | kubelet)
+		tags=selinux,notest,grpcnotrace
+		local v minor package
+		v=$(version "$1") minor=${v#v1.} minor=${minor%%.*}
+		for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+			ldflags+=" -X $package.gitVersion=$v -X $package.gitMajor=1 -X $package.gitMinor=$minor -X $package.gitTreeState=clean"
+		done
+		;;
 	registry) ldflags+=" -X github.com/distribution/distribution/v3/version.version=$(version registry)" ;;
 	esac
 }
 
 build() {
-	local name=$1 dir tmp cgo tags ldflags
+	local name=$1 dir tmp cgo tags ldflags rename
 	dir=$(store "$name")
 	mkdir -p "$cache/tools"
 	exec 9>"$cache/tools/.$name.lock"
@@ -56,11 +68,12 @@ build() {
 		tmp=$(mktemp -d "$dir.XXXXXX")
 		chmod 755 "$tmp"
 		# shellcheck disable=SC2046 # one word a program
-		if ! (cd "$here/$name" && GOWORK=off CGO_ENABLED=$cgo go build -trimpath -buildvcs=false -tags "$tags" -ldflags "$ldflags" -o "$tmp/" $(programs "$name")); then
+		if ! (cd "$here/$name" && GOWORK=off CGO_ENABLED=$cgo go build -p 2 -trimpath -buildvcs=false -tags "$tags" -ldflags "$ldflags" -o "$tmp/" $(programs "$name")); then
 			rm -rf "$tmp"
 			echo "building $name failed" >&2
 			return 1
 		fi
+		[ -z "$rename" ] || mv "$tmp/${rename%=*}" "$tmp/${rename#*=}"
 		mv -T "$tmp" "$dir"
 	fi
 	exec 9>&-
@@ -72,18 +85,21 @@ if [ "${1:-}" = --one ]; then # how this script runs itself, see below
 	build "$2"
 	exit
 fi
-[ $# -gt 0 ] || set -- $(cd "$here" && for mod in */go.mod; do grep -q '^tool' "$mod" && dirname "$mod"; done)
+# The upstream kubelet is only measured against.
+[ $# -gt 0 ] || set -- $(cd "$here" && for mod in */go.mod; do [ "$mod" = kubelet/go.mod ] || ! grep -q '^tool' "$mod" || dirname "$mod"; done)
 
 missing=()
+declare -A stores=()
 for name; do
-	[ -d "$(store "$name")" ] || missing+=("$name")
+	stores[$name]=$(store "$name")
+	[ -d "${stores[$name]}" ] || missing+=("$name")
 done
 # Two at a time: a link uses one core only.
 [ ${#missing[@]} -eq 0 ] || printf '%s\n' "${missing[@]}" | xargs -P 2 -I{} "$0" "$bindir" --one {}
 
 mkdir -p "$bindir"
 for name; do
-	for binary in "$(store "$name")"/*; do
+	for binary in "${stores[$name]}"/*; do
 		[ "$(readlink "$bindir/${binary##*/}")" = "$binary" ] || ln -sfn "$binary" "$bindir/${binary##*/}"
 	done
 done
