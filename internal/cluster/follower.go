@@ -1,0 +1,279 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+
+	"github.com/bosun-project/bosun/internal/backoff"
+)
+
+const (
+	// headPatience is how long the head of a watch's answer may take. Some proxies hold it back until the first event, and where nothing
+	// happens that is a bookmark, which comes about once a minute.
+	headPatience = 90 * time.Second
+	// watchGrace is how long a watch may outlive the time after which the API server should have ended it.
+	watchGrace = 30 * time.Second
+	// steady is how long a watch must have lived for its end to be an ordinary one, after which the next may begin at once.
+	steady = time.Second
+)
+
+// pauses are those between attempts, each lengthened at random by up to a half.
+var pauses = backoff.Series{Initial: 50 * time.Millisecond, Max: 8 * time.Second}
+
+// target is what is followed.
+type target struct {
+	// what says it in words.
+	what      string
+	namespace string
+	// fields narrows it; nil means all.
+	fields fields.Selector
+	// kinds are the versions to try, best first; the next one where the API server does not know one.
+	kinds []kind
+}
+
+type kind struct {
+	version  schema.GroupVersion
+	resource string
+	list     runtime.Object
+}
+
+// follower asks for one target on behalf of a Reflector. All its waiting between attempts is here, and none in the Reflector, whose pauses
+// know nothing of an API server that has come back.
+type follower struct {
+	client *Client
+	target target
+	fares  func(error, time.Time)
+	asking sync.WaitGroup
+
+	// The following are used by the Reflector's goroutine, and by the one that it waits for while listing.
+
+	// kind is which of the target's kinds is tried.
+	kind int
+	// free is how many attempts may still be made without a pause, pause the newest one, tries their number.
+	free, tries int
+	pause       time.Duration
+	// lives is since when the newest watch lives or lived, zero if it did not come to life.
+	lives time.Time
+	// returns is how often the API server had come back when the newest attempt began.
+	returns uint64
+}
+
+// atOnce is how many attempts are made without a pause at first, and after a watch that lived: a watch that begins with a list, and
+// where that is not to be had a list and a watch.
+const atOnce = 3
+
+// follow keeps a listing up to date and tells of it, until ctx ends.
+func follow[T object](ctx context.Context, c *Client, t target, as func(runtime.Object) (T, bool), tell func(Listing[T])) {
+	ctx, stop := context.WithCancel(ctx)
+	shelf := newShelf(as)
+	f := &follower{client: c, target: t, fares: shelf.fares, free: atOnce}
+	var keeping sync.WaitGroup
+	keeping.Go(func() { f.keep(ctx, shelf) })
+	defer func() {
+		stop()
+		keeping.Wait()
+		f.asking.Wait()
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-shelf.changed:
+			tell(shelf.take())
+		}
+	}
+}
+
+// keep runs a Reflector until ctx ends. The Reflector returns when it wants to start over; before each attempt, list and watch wait.
+func (f *follower) keep(ctx context.Context, store cache.ReflectorStore) {
+	silent := klog.Logger{}
+	reflector := cache.NewReflectorWithOptions(&cache.ListWatch{ListWithContextFunc: f.list, WatchFuncWithContext: f.watch}, nil, store,
+		cache.ReflectorOptions{Name: f.target.what, TypeDescription: f.target.what, Logger: &silent, Backoff: &wait.Backoff{Duration: time.Millisecond, Steps: 1}})
+	for ctx.Err() == nil {
+		if err := reflector.ListAndWatchWithContext(quiet(ctx)); err != nil {
+			f.failed(err)
+		}
+	}
+}
+
+// list lists the target once the API server lets it.
+func (f *follower) list(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+	f.asking.Add(1)
+	defer f.asking.Done()
+	for again := options.Continue == ""; ; again = true { // the next page of a list comes at once
+		if err := f.turn(ctx, again); err != nil {
+			return nil, err
+		}
+		k, list := f.current()
+		began, cancel := context.WithTimeout(ctx, listPatience)
+		r := f.client.main.groups[k.version].Get().Namespace(f.target.namespace).Resource(k.resource).
+			VersionedParams(f.narrowed(options), f.client.codec).MaxRetries(0)
+		result := r.Do(began)
+		err := result.Error()
+		if err == nil {
+			err = result.Into(list)
+		} else {
+			err = unansweredUnlessStatus(err)
+		}
+		cancel()
+		if err == nil {
+			f.fares(nil, time.Now())
+			return list, nil
+		}
+		if f.failed(err); outdated(err) {
+			return nil, err
+		}
+	}
+}
+
+// watch begins a watch once the API server lets it.
+func (f *follower) watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+	for {
+		if err := f.turn(ctx, true); err != nil {
+			return nil, err
+		}
+		w, err := f.begin(ctx, options)
+		if err == nil {
+			f.lives = time.Now()
+			f.fares(nil, time.Now())
+			return w, nil
+		}
+		if options.SendInitialEvents != nil && (apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)) {
+			return nil, err // the server does not know how to begin a watch with a list; the Reflector lists then
+		}
+		if f.failed(err); outdated(err) {
+			return nil, err
+		}
+	}
+}
+
+var (
+	errSilent = errors.New("the API server has not answered for too long")
+	errEnded  = errors.New("the connection ended before the API server answered")
+)
+
+// begin sends one watch request.
+func (f *follower) begin(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+	options.Watch = true
+	living, cancel := context.WithCancelCause(ctx)
+	head := time.AfterFunc(headPatience, func() { cancel(errSilent) })
+	k, _ := f.current()
+	w, err := f.client.main.groups[k.version].Get().Namespace(f.target.namespace).Resource(k.resource).
+		VersionedParams(f.narrowed(options), f.client.codec).MaxRetries(0).Watch(living)
+	head.Stop()
+	if err == nil && reflect.TypeOf(w) == emptyWatch {
+		err = errEnded
+		if l := f.client.Link().Value(); l.Err != nil {
+			err = l.Err
+		}
+	}
+	if err != nil {
+		if errors.Is(context.Cause(living), errSilent) {
+			err = errSilent
+		}
+		cancel(nil)
+		return nil, unansweredUnlessStatus(err)
+	}
+	limit := headPatience
+	if options.TimeoutSeconds != nil {
+		limit = time.Duration(*options.TimeoutSeconds) * time.Second
+	}
+	return &stream{Interface: w, cancel: cancel, limit: time.AfterFunc(limit+watchGrace, func() { cancel(errSilent) })}, nil
+}
+
+// emptyWatch is what client-go gives instead of an error when a connection broke.
+var emptyWatch = reflect.TypeOf(watch.NewEmptyWatch())
+
+// stream is a watch that ends when its time is over.
+type stream struct {
+	watch.Interface
+	cancel context.CancelCauseFunc
+	limit  *time.Timer
+}
+
+// Stop ends the watch.
+func (l *stream) Stop() {
+	l.limit.Stop()
+	l.Interface.Stop()
+	l.cancel(nil)
+}
+
+func (f *follower) narrowed(options metav1.ListOptions) *metav1.ListOptions {
+	if f.target.fields != nil {
+		options.FieldSelector = f.target.fields.String()
+	}
+	return &options
+}
+
+func (f *follower) current() (kind, runtime.Object) {
+	k := f.target.kinds[f.kind]
+	return k, k.list.DeepCopyObject()
+}
+
+// outdated tells that the resource version asked for is too old or too new. The Reflector starts over without one.
+func outdated(err error) bool {
+	return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge)
+}
+
+// turn waits until the next attempt may be made: at once at first and after a watch that lived, else after a growing pause, or when the API
+// server has come back.
+func (f *follower) turn(ctx context.Context, pace bool) error {
+	if !f.lives.IsZero() && time.Since(f.lives) >= steady {
+		f.free, f.pause = atOnce, 0
+	}
+	f.lives = time.Time{}
+	if !pace || f.free > 0 {
+		f.free--
+	} else if err := f.wait(ctx); err != nil {
+		return err
+	}
+	f.returns = f.client.Link().Value().Returns
+	return ctx.Err()
+}
+
+// wait makes a pause.
+func (f *follower) wait(ctx context.Context) error {
+	f.pause = pauses.Next(f.pause)
+	f.tries++
+	timer := time.NewTimer(backoff.Jitter(f.pause, 0.5, fmt.Sprint(f.client.node, f.target.what, f.tries)))
+	defer timer.Stop()
+	for {
+		link, newer := f.client.Link().Get()
+		if link.Returns != f.returns {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			return nil
+		case <-newer:
+		}
+	}
+}
+
+// failed notes why an attempt failed.
+func (f *follower) failed(err error) {
+	if errors.Is(err, context.Canceled) || outdated(err) {
+		return
+	}
+	f.free = 0
+	if apierrors.IsNotFound(err) && len(f.target.kinds) > 1 {
+		f.kind = (f.kind + 1) % len(f.target.kinds)
+	}
+	f.fares(fmt.Errorf("follow %s: %w", f.target.what, f.client.wire.explain(err)), time.Now())
+}
