@@ -63,7 +63,7 @@ func (w *World) Start(wanted *latest.Cell[worker.Wanted], o Options) *Agent {
 	w.mu.Unlock()
 	a.set = worker.New(worker.Config{
 		Doer: a, Ledger: a, Judge: o.Judge,
-		Wanted: a.wanted.Get, Node: a.node.Get,
+		Wanted: a.wanted.Get, Node: a.node.Get, Content: w.content.Get,
 		Remembered: remembered, Notes: a.sink, Log: slog.New(slog.DiscardHandler), Check: o.Check,
 		Rejected: o.Rejected, Restarted: o.Restarted,
 	})

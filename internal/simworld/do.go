@@ -210,10 +210,7 @@ func (w *World) do(d *pod.Desired, e plan.Effect) plan.Outcome {
 	case plan.MakePod:
 		w.dirs[uid], w.cgroups[uid] = true, true
 	case plan.SetupVolume:
-		if w.volumes[uid] == nil {
-			w.volumes[uid] = map[string]bool{}
-		}
-		w.volumes[uid][e.Volume] = true
+		return w.setupVolume(d, e)
 	case plan.EnsureImage:
 		c, _ := pod.FindContainer(d.Pod, e.Container)
 		if w.scripts[c.Image].NoImage {
@@ -250,6 +247,24 @@ func (w *World) do(d *pod.Desired, e plan.Effect) plan.Outcome {
 	case plan.ForgetPod:
 		delete(w.dirs, uid)
 	}
+	return plan.Outcome{}
+}
+
+func (w *World) setupVolume(d *pod.Desired, e plan.Effect) plan.Outcome {
+	uid := d.UID()
+	from := ^uint64(0) // what is made of no object is never old
+	for i := range d.Pod.Spec.Volumes {
+		if v := &d.Pod.Spec.Volumes[i]; v.Name == e.Volume && v.ConfigMap != nil {
+			if w.objects[uid].missing {
+				return failed("configmap not found", plan.Again)
+			}
+			from = w.objects[uid].revision
+		}
+	}
+	if w.volumes[uid] == nil {
+		w.volumes[uid] = map[string]uint64{}
+	}
+	w.volumes[uid][e.Volume] = from
 	return plan.Outcome{}
 }
 

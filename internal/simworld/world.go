@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/bosun-project/bosun/internal/latest"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
 )
@@ -19,14 +20,17 @@ type World struct {
 
 	sandboxes  map[string]*sandbox
 	containers map[string]*container
-	volumes    map[types.UID]map[string]bool
-	cgroups    map[types.UID]bool
-	dirs       map[types.UID]bool
-	ledger     map[types.UID]plan.Record
-	names      map[types.UID]string // full names, for the check that no two versions of a pod run
-	nextID     int
-	agent      *Agent
-	scripts    map[string]Script
+	// volumes holds which state of the pod's objects each volume was made from.
+	volumes map[types.UID]map[string]uint64
+	objects map[types.UID]object
+	content latest.Cell[map[types.UID]uint64]
+	cgroups map[types.UID]bool
+	dirs    map[types.UID]bool
+	ledger  map[types.UID]plan.Record
+	names   map[types.UID]string // full names, for the check that no two versions of a pod run
+	nextID  int
+	agent   *Agent
+	scripts map[string]Script
 
 	// Faults, changed by tests while the world runs; under mu through Change.
 	faults Faults
@@ -55,6 +59,24 @@ type Faults struct {
 	LandLate bool
 	// RuntimeDown makes every call to the runtime fail; LedgerFull makes the ledger refuse.
 	RuntimeDown, LedgerFull bool
+}
+
+// object stands for all objects that a pod's volumes are made from.
+type object struct {
+	revision uint64
+	missing  bool
+}
+
+// SetObjects changes the objects that a pod's volumes are made from, or takes one away.
+func (w *World) SetObjects(uid types.UID, missing bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.objects[uid] = object{w.objects[uid].revision + 1, missing}
+	revisions := map[types.UID]uint64{}
+	for uid, o := range w.objects {
+		revisions[uid] = o.revision
+	}
+	w.content.Set(revisions)
 }
 
 // Script is how the processes of a container image behave.
@@ -96,7 +118,7 @@ type container struct {
 func New(seed uint64) *World {
 	return &World{
 		rand:      rand.New(rand.NewPCG(seed, 0xb05)),
-		sandboxes: map[string]*sandbox{}, containers: map[string]*container{}, volumes: map[types.UID]map[string]bool{},
+		sandboxes: map[string]*sandbox{}, containers: map[string]*container{}, volumes: map[types.UID]map[string]uint64{}, objects: map[types.UID]object{},
 		cgroups: map[types.UID]bool{}, dirs: map[types.UID]bool{}, ledger: map[types.UID]plan.Record{},
 		names: map[types.UID]string{}, scripts: map[string]Script{}, preStops: map[string]int{}, deadlines: map[string]time.Time{}, postStarts: map[string]int{},
 		faults: Faults{SlowMost: 20 * time.Millisecond},
@@ -227,8 +249,11 @@ type Pod struct {
 	Running, Exited map[string]int
 	Attempts        map[string]uint32
 	Volumes         int
-	Cgroup, Dir     bool
-	Remembered      *plan.Kept
+	// Oldest is the oldest state of the pod's objects that one of its volumes shows, zero if none is made of any; Newest
+	// is the state they have.
+	Oldest, Newest uint64
+	Cgroup, Dir    bool
+	Remembered     *plan.Kept
 }
 
 // Pod tells what there is of a pod.
@@ -255,6 +280,11 @@ func (w *World) Pod(uid types.UID) Pod {
 		case pod.Exited:
 			p.Exited[c.name]++
 		}
+	}
+	p.Newest = w.objects[uid].revision
+	p.Oldest = p.Newest
+	for _, from := range w.volumes[uid] {
+		p.Oldest = min(p.Oldest, from)
 	}
 	p.Volumes, p.Cgroup, p.Dir = len(w.volumes[uid]), w.cgroups[uid], w.dirs[uid]
 	if r, ok := w.ledger[uid]; ok {

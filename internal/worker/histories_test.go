@@ -123,7 +123,11 @@ func (h *run) newPod(name string) *pod.Desired {
 	p.Spec.TerminationGracePeriodSeconds = &grace
 	p.Spec.HostNetwork = h.rand.IntN(4) == 0
 	for i := range h.rand.IntN(3) {
-		p.Spec.Volumes = append(p.Spec.Volumes, v1.Volume{Name: fmt.Sprint("v", i)})
+		v := v1.Volume{Name: fmt.Sprint("v", i)}
+		if h.rand.IntN(3) == 0 {
+			v.ConfigMap = &v1.ConfigMapVolumeSource{}
+		}
+		p.Spec.Volumes = append(p.Spec.Volumes, v)
 	}
 	always := v1.ContainerRestartPolicyAlways
 	for i := range h.rand.IntN(4) {
@@ -167,7 +171,7 @@ func (h *run) anyPod() *pod.Desired {
 
 // step does one random thing to the node.
 func (h *run) step() {
-	switch h.rand.IntN(16) {
+	switch h.rand.IntN(18) {
 	case 0, 1, 2:
 		h.names++
 		d := h.newPod(fmt.Sprint("pod", h.names))
@@ -237,6 +241,17 @@ func (h *run) step() {
 			h.pods[n.UID()] = &n
 			h.publish(true)
 		}
+	case 16:
+		if d := h.anyPod(); d != nil { // a ConfigMap changes, goes or comes
+			h.world.SetObjects(d.UID(), h.rand.IntN(2) == 0)
+		}
+	case 17:
+		if d := h.anyPod(); d != nil && h.rand.IntN(2) == 0 { // somebody declares it ended
+			n := *d
+			n.Over = true
+			h.pods[n.UID()] = &n
+			h.publish(true)
+		}
 	case 12:
 		h.world.Change(func(f *simworld.Faults) {
 			f.RuntimeDown, f.LedgerFull = h.rand.IntN(2) == 0, h.rand.IntN(4) == 0
@@ -267,6 +282,9 @@ func (h *run) pause() {
 // settle ends all faults and gives the agent time to make everything right.
 func (h *run) settle() {
 	h.world.Change(func(f *simworld.Faults) { *f = simworld.Faults{SlowMost: 20 * time.Millisecond} })
+	for uid := range h.pods {
+		h.world.SetObjects(uid, false)
+	}
 	h.publish(true)
 	time.Sleep(15 * time.Minute)
 	synctest.Wait()
@@ -296,7 +314,10 @@ func (h *run) verifyWanted(d *pod.Desired, p simworld.Pod) {
 	}
 	for i := range spec.Containers {
 		c := &spec.Containers[i]
-		if d.Deletion != nil {
+		if d.Deletion != nil || d.Over {
+			if entry := h.agent.Table().Pod(d.UID()); entry == nil || !entry.Memory.Session.Rested || p.Volumes > 0 || p.Cgroup {
+				h.fail("%s has ended and does not rest: %+v\nentry %+v", d.UID(), p, entry)
+			}
 			continue
 		}
 		forever := c.Image == "run" || c.Image == "slow" || c.Image == "stubborn"
@@ -310,6 +331,9 @@ func (h *run) verifyWanted(d *pod.Desired, p simworld.Pod) {
 		if p.Exited[c.Name] > 1 {
 			h.fail("%s: %d ended instances of %s are kept, want at most one", d.UID(), p.Exited[c.Name], c.Name)
 		}
+	}
+	if p.Oldest < p.Newest && len(p.Running) > 0 {
+		h.fail("%s: a volume shows state %d of its objects, want %d", d.UID(), p.Oldest, p.Newest)
 	}
 	if len(p.Running) > 0 && p.ReadySandboxes != 1 {
 		h.fail("%s: containers run in %d ready sandboxes", d.UID(), p.ReadySandboxes)
