@@ -1,8 +1,10 @@
 package volume
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
@@ -27,33 +29,40 @@ func (e *SetupError) Error() string {
 // Unwrap gives the cause.
 func (e *SetupError) Unwrap() error { return e.Err }
 
-// worksNow are the volume sources that can be used.
-const worksNow = "emptyDir, hostPath, downwardAPI and projected (of downwardAPI)"
+// What can be used: worksNow with an API server, worksAlone without.
+const (
+	worksNow   = "emptyDir, hostPath, configMap, secret, downwardAPI and projected"
+	worksAlone = "emptyDir, hostPath, downwardAPI and projected (of downwardAPI)"
+)
 
-// unsupported says that a volume source, or a part of it, is not known. It is fault.ErrUnsupported.
-type unsupported struct{ field, works string }
+// unsupported says that a volume source, or a part of it, cannot be used. It is fault.ErrUnsupported.
+type unsupported struct {
+	field string
+	// why is empty if this version does not know it at all.
+	why   string
+	works string
+}
 
 func (e *unsupported) Error() string {
-	return fmt.Sprintf("%s is not supported by this version of Bosun; what works: %s", e.field, e.works)
+	return fmt.Sprintf("%s %s; what works: %s", e.field, cmp.Or(e.why, "is not supported by this version of Bosun"), e.works)
 }
 
 func (e *unsupported) Is(target error) bool { return target == fault.ErrUnsupported }
 
-// sourceName is the field of a volume source that is set, as it is spelt in manifests. One without any is an emptyDir.
-func sourceName(s *v1.VolumeSource) string { return setField(reflect.ValueOf(s).Elem(), "emptyDir") }
-
-// projectionName is the same for a source of a projected volume.
-func projectionName(p *v1.VolumeProjection) string {
-	return setField(reflect.ValueOf(p).Elem(), "downwardAPI")
+// sourceField is where the source of a volume is in its pod, such as spec.volumes[0].emptyDir.
+func sourceField(p *v1.Pod, v *v1.Volume) string {
+	i := slices.IndexFunc(p.Spec.Volumes, func(x v1.Volume) bool { return x.Name == v.Name })
+	return fmt.Sprintf("spec.volumes[%d].%s", i, sourceName(&v.VolumeSource))
 }
 
-// setField is the JSON name of the first pointer in a struct that is not nil.
-func setField(v reflect.Value, otherwise string) string {
-	for i := range v.NumField() {
-		if f := v.Field(i); f.Kind() == reflect.Pointer && !f.IsNil() {
-			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+// sourceName is the field of a volume source that is set, as it is spelt in manifests. One without any is an emptyDir.
+func sourceName(s *v1.VolumeSource) string {
+	all := reflect.ValueOf(s).Elem()
+	for i := range all.NumField() {
+		if f := all.Field(i); f.Kind() == reflect.Pointer && !f.IsNil() {
+			name, _, _ := strings.Cut(all.Type().Field(i).Tag.Get("json"), ",")
 			return name
 		}
 	}
-	return otherwise
+	return "emptyDir"
 }

@@ -12,6 +12,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/bosun-project/bosun/internal/content"
 	"github.com/bosun-project/bosun/internal/names"
 	"github.com/bosun-project/bosun/internal/safepath"
 	"github.com/bosun-project/bosun/internal/translate"
@@ -24,6 +25,9 @@ type Config struct {
 	// Allocatable is what the node can give to pods: memory bounds memory volumes, and the downward API shows it as
 	// the limit of containers that have none.
 	Allocatable v1.ResourceList
+	// Content computes the files of a configMap, secret, downwardAPI or projected volume. It is asked at each setup and
+	// may wait for objects. If it is nil there is no API server, and only what shows the pod itself works.
+	Content func(context.Context, *v1.Pod, *v1.Volume) (content.Files, error)
 }
 
 // Volumes sets up and tears down the volumes of pods. Its methods may be used by several goroutines, as long as no two
@@ -31,6 +35,8 @@ type Config struct {
 type Volumes struct {
 	root  string
 	kinds []kind
+	// works is what can be used, for errors.
+	works string
 }
 
 // kind is one sort of volume.
@@ -77,10 +83,12 @@ const dirMode fs.FileMode = 0o750
 
 // New only keeps the configuration.
 func New(cfg Config) *Volumes {
-	memory := cfg.Allocatable.Memory().Value()
-	return &Volumes{root: cfg.RootDir, kinds: []kind{
-		emptyDir{memory: memory}, hostPath{}, downwardAPI{allocatable: cfg.Allocatable}, projected{allocatable: cfg.Allocatable},
-	}}
+	v := &Volumes{root: cfg.RootDir, works: worksNow, kinds: []kind{emptyDir{memory: cfg.Allocatable.Memory().Value()}, hostPath{}}}
+	if cfg.Content == nil {
+		v.works = worksAlone
+	}
+	v.kinds = append(v.kinds, writtenKinds(cfg)...)
+	return v
 }
 
 // Setup makes one volume of a pod ready to be shown to containers. Errors are *SetupError; a volume of a kind that is
@@ -117,13 +125,13 @@ func (v *Volumes) find(p *v1.Pod, volume string) (kind, *request, error) {
 		return nil, nil, fmt.Errorf("spec.volumes[%d].name: %w", i, err)
 	}
 	r := &request{pod: p, volume: &p.Spec.Volumes[i]}
-	r.field = fmt.Sprintf("spec.volumes[%d].%s", i, sourceName(&r.volume.VolumeSource))
+	r.field = sourceField(p, r.volume)
 	for _, k := range v.kinds {
 		if k.holds(r.volume) {
 			return k, r, nil
 		}
 	}
-	return nil, nil, &unsupported{field: r.field, works: worksNow}
+	return nil, nil, &unsupported{field: r.field, works: v.works}
 }
 
 // locate tells where a volume is once it is set up.
@@ -200,7 +208,7 @@ func (v *Volumes) teardown(ctx context.Context, uid types.UID, volume string) er
 		}
 		k := v.kindIn(dir)
 		if k == nil {
-			return &unsupported{field: p.path(), works: worksNow}
+			return &unsupported{field: p.path(), works: v.works}
 		}
 		if err := k.teardown(ctx, p); err != nil {
 			return err

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"path"
 	"slices"
@@ -12,17 +11,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/bosun-project/bosun/internal/content"
 	"github.com/bosun-project/bosun/internal/safepath"
 )
-
-// File is one file of a volume.
-type File struct {
-	Data []byte
-	// Mode are the permission bits.
-	Mode fs.FileMode
-	// UID owns the file if it is not nil; root does otherwise.
-	UID *int64
-}
 
 const (
 	current = "..data"
@@ -34,8 +25,8 @@ const (
 // Write makes dir hold exactly these files, by relative path. If gid is not nil, files and directories belong to that
 // group, and it may read them. Nothing is touched, and changed is false, if the files are there already. It can be
 // repeated after a crash at any point.
-func Write(ctx context.Context, dir *safepath.Root, files map[string]File, gid *int64) (changed bool, err error) {
-	if err := Check(files); err != nil {
+func Write(ctx context.Context, dir *safepath.Root, files content.Files, gid *int64) (changed bool, err error) {
+	if err := files.Check(); err != nil {
 		return false, err
 	}
 	w := writer{dir: dir, files: files, gid: gid}
@@ -58,28 +49,9 @@ func Write(ctx context.Context, dir *safepath.Root, files map[string]File, gid *
 	return changed, w.sweep(ctx, live)
 }
 
-// Check tells whether these paths can be the files of one volume: relative, without "..", the first element not
-// beginning with "..", and no path both a file and a directory. Its error names the path.
-func Check(files map[string]File) error {
-	for name := range files {
-		if path.Clean(name) != name || name == "." || path.IsAbs(name) || strings.ContainsRune(name, 0) {
-			return fmt.Errorf("path %q: must be a clean relative path", name)
-		}
-		if strings.HasPrefix(name, "..") {
-			return fmt.Errorf("path %q: must not begin with '..'", name)
-		}
-		for up := path.Dir(name); up != "."; up = path.Dir(up) {
-			if _, clash := files[up]; clash {
-				return fmt.Errorf("path %q: %q is a file already", name, up)
-			}
-		}
-	}
-	return nil
-}
-
 type writer struct {
 	dir   *safepath.Root
-	files map[string]File
+	files content.Files
 	gid   *int64
 }
 
@@ -97,7 +69,7 @@ func (w *writer) live() (string, error) {
 	return target, nil
 }
 
-func (w *writer) mode(f File) fs.FileMode {
+func (w *writer) mode(f content.File) fs.FileMode {
 	if w.gid != nil {
 		return f.Mode.Perm() | 0o440
 	}
@@ -251,7 +223,7 @@ func (w *writer) sweep(ctx context.Context, live string) error {
 	return nil
 }
 
-func sortedKeys(files map[string]File) []string {
+func sortedKeys(files content.Files) []string {
 	keys := make([]string, 0, len(files))
 	for k := range files {
 		keys = append(keys, k)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bosun-project/bosun/internal/content"
 	"github.com/bosun-project/bosun/internal/safepath"
 )
 
@@ -25,7 +26,7 @@ func open(t *testing.T) (*safepath.Root, string) {
 	return r, dir
 }
 
-func put(t *testing.T, r *safepath.Root, files map[string]File) bool {
+func put(t *testing.T, r *safepath.Root, files content.Files) bool {
 	t.Helper()
 	changed, err := Write(t.Context(), r, files, nil)
 	if err != nil {
@@ -35,10 +36,10 @@ func put(t *testing.T, r *safepath.Root, files map[string]File) bool {
 }
 
 // text makes files of mode 0644.
-func text(pairs ...string) map[string]File {
-	files := map[string]File{}
+func text(pairs ...string) content.Files {
+	files := content.Files{}
 	for i := 0; i < len(pairs); i += 2 {
-		files[pairs[i]] = File{Data: []byte(pairs[i+1]), Mode: 0o644}
+		files[pairs[i]] = content.File{Data: []byte(pairs[i+1]), Mode: 0o644}
 	}
 	return files
 }
@@ -79,7 +80,7 @@ func visible(t *testing.T, dir string) string {
 func TestWrite(t *testing.T) {
 	r, dir := open(t)
 	for _, step := range []struct {
-		files   map[string]File
+		files   content.Files
 		changed bool
 		want    string
 	}{
@@ -87,9 +88,9 @@ func TestWrite(t *testing.T) {
 		{text("a", "1", "d/x", "2", "d/e/y", "3"), false, "a=1 d/e/y=3 d/x=2"},
 		{text("a", "one", "d/x", "2"), true, "a=one d/x=2"},
 		{text("d", "now a file"), true, "d=now a file"},
-		{map[string]File{"d": {Data: []byte("now a file"), Mode: 0o400}}, true, "d=now a file"},
-		{map[string]File{}, true, ""},
-		{map[string]File{}, false, ""},
+		{content.Files{"d": {Data: []byte("now a file"), Mode: 0o400}}, true, "d=now a file"},
+		{content.Files{}, true, ""},
+		{content.Files{}, false, ""},
 	} {
 		if changed := put(t, r, step.files); changed != step.changed {
 			t.Errorf("%v: changed = %v", step.files, changed)
@@ -124,7 +125,7 @@ func TestGroupAndOwner(t *testing.T) {
 	}
 	r, dir := open(t)
 	gid, uid := int64(1234), int64(4321)
-	files := map[string]File{"d/token": {Data: []byte("x"), Mode: 0o600, UID: &uid}}
+	files := content.Files{"d/token": {Data: []byte("x"), Mode: 0o600, UID: &uid}}
 	for _, want := range []bool{true, false} {
 		if changed, err := Write(t.Context(), r, files, &gid); err != nil || changed != want {
 			t.Fatalf("changed = %v, %v", changed, err)
@@ -142,23 +143,6 @@ func TestGroupAndOwner(t *testing.T) {
 	root, _ := os.Stat(dir)
 	if root.Mode()&fs.ModeSetgid == 0 || root.Mode().Perm() != 0o755 {
 		t.Errorf("root has mode %v", root.Mode())
-	}
-}
-
-func TestCheck(t *testing.T) {
-	for _, bad := range []map[string]File{
-		text("../x", ""), text("/x", ""), text("..data", ""), text("a/../../b", ""), text("a", "", "a/b", ""), text("", ""), text("a\x00", ""), text("a//b", ""),
-	} {
-		if Check(bad) == nil {
-			t.Errorf("%v passed", bad)
-		}
-		r, dir := open(t)
-		if _, err := Write(t.Context(), r, bad, nil); err == nil {
-			t.Errorf("Write(%v) passed", bad)
-		}
-		if entries, _ := os.ReadDir(dir); len(entries) != 0 {
-			t.Errorf("Write(%v) left %v", bad, entries)
-		}
 	}
 }
 
@@ -229,4 +213,18 @@ func TestReadersSeeOneState(t *testing.T) {
 		put(t, r, text("a", n, "b", n))
 	}
 	wg.Wait()
+}
+
+func TestWriteRefusesBadPaths(t *testing.T) {
+	for _, bad := range []content.Files{
+		text("../x", ""), text("/x", ""), text("..data", ""), text("a/../../b", ""), text("a", "", "a/b", ""), text("", ""), text("a\x00", ""), text("a//b", ""),
+	} {
+		r, dir := open(t)
+		if _, err := Write(t.Context(), r, bad, nil); err == nil {
+			t.Errorf("Write(%v) passed", bad)
+		}
+		if entries, _ := os.ReadDir(dir); len(entries) != 0 {
+			t.Errorf("Write(%v) left %v", bad, entries)
+		}
+	}
 }

@@ -1,0 +1,163 @@
+package content
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/bosun-project/bosun/internal/environ"
+)
+
+// Needs are the objects of the API that a pod refers to, each once, sorted. ConfigMaps and Secrets are of the pod's
+// namespace.
+type Needs struct {
+	ConfigMaps, Secrets []string
+	// PullSecrets are the logins to registries. A pod starts without those that are missing.
+	PullSecrets []string
+	Tokens      []Token
+	// TrustBundles tells that ClusterTrustBundles are needed: they are found by signer and labels, so all are.
+	TrustBundles bool
+	// Services tells that containers get variables of services: at least of the master services (behaviour 69).
+	Services bool
+	// RuntimeClass is the name of one; empty if the pod names none.
+	RuntimeClass string
+}
+
+// Token is a token of the pod's service account, bound to the pod (behaviour 181).
+type Token struct {
+	// Account is the name of the service account in the pod's namespace.
+	Account string
+	// Audience is who the token is for; empty for the API server itself.
+	Audience string
+	// Seconds is how long it is to hold.
+	Seconds int64
+}
+
+// defaultTokenSeconds is how long a token holds when the pod does not say.
+const defaultTokenSeconds = 3600
+
+// NeedsOf lists what a pod needs as a whole, of all its containers and volumes.
+func NeedsOf(p *v1.Pod) Needs {
+	g := newGathering()
+	for i := range p.Spec.Volumes {
+		g.volume(p, &p.Spec.Volumes[i])
+	}
+	eachContainer(p, g.container)
+	n := g.needs()
+	pulls := map[string]bool{}
+	for _, ref := range p.Spec.ImagePullSecrets {
+		add(pulls, ref.Name)
+	}
+	n.PullSecrets = slices.Sorted(maps.Keys(pulls))
+	n.Services = true
+	if p.Spec.RuntimeClassName != nil {
+		n.RuntimeClass = *p.Spec.RuntimeClassName
+	}
+	return n
+}
+
+// NeedsOfVolume lists what one volume of the pod needs.
+func NeedsOfVolume(p *v1.Pod, v *v1.Volume) Needs {
+	g := newGathering()
+	g.volume(p, v)
+	return g.needs()
+}
+
+// Live tells whether the files of a volume follow something that changes while the pod runs: objects of the API, or the
+// pod's own labels, annotations and resources. It must then be set up again after a change.
+func Live(v *v1.Volume) bool {
+	return v.ConfigMap != nil || v.Secret != nil || v.Projected != nil || v.DownwardAPI != nil
+}
+
+// AccountOf is the service account of a pod.
+func AccountOf(p *v1.Pod) string { return cmp.Or(p.Spec.ServiceAccountName, "default") }
+
+// tokenOf is the token that a projection asks for.
+func tokenOf(p *v1.Pod, s *v1.ServiceAccountTokenProjection) Token {
+	t := Token{Account: AccountOf(p), Audience: s.Audience, Seconds: defaultTokenSeconds}
+	if s.ExpirationSeconds != nil {
+		t.Seconds = *s.ExpirationSeconds
+	}
+	return t
+}
+
+// eachContainer visits the containers of all kinds.
+func eachContainer(p *v1.Pod, visit func(*v1.Container)) {
+	for i := range p.Spec.InitContainers {
+		visit(&p.Spec.InitContainers[i])
+	}
+	for i := range p.Spec.Containers {
+		visit(&p.Spec.Containers[i])
+	}
+	for i := range p.Spec.EphemeralContainers {
+		c := v1.Container(p.Spec.EphemeralContainers[i].EphemeralContainerCommon)
+		visit(&c)
+	}
+}
+
+// gathering collects needs.
+type gathering struct {
+	configMaps, secrets map[string]bool
+	tokens              map[Token]bool
+	trustBundles        bool
+}
+
+func newGathering() *gathering {
+	return &gathering{configMaps: map[string]bool{}, secrets: map[string]bool{}, tokens: map[Token]bool{}}
+}
+
+func (g *gathering) needs() Needs {
+	return Needs{
+		ConfigMaps: slices.Sorted(maps.Keys(g.configMaps)), Secrets: slices.Sorted(maps.Keys(g.secrets)),
+		Tokens: slices.SortedFunc(maps.Keys(g.tokens), compareTokens), TrustBundles: g.trustBundles,
+	}
+}
+
+func compareTokens(a, b Token) int {
+	return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Audience, b.Audience), cmp.Compare(a.Seconds, b.Seconds))
+}
+
+// add leaves out names that name nothing: nothing can be asked for by them.
+func add(to map[string]bool, name string) {
+	if name != "" {
+		to[name] = true
+	}
+}
+
+func (g *gathering) container(c *v1.Container) {
+	n := environ.NeedOf(c)
+	for _, name := range n.ConfigMaps {
+		add(g.configMaps, name)
+	}
+	for _, name := range n.Secrets {
+		add(g.secrets, name)
+	}
+}
+
+func (g *gathering) volume(p *v1.Pod, v *v1.Volume) {
+	switch {
+	case v.ConfigMap != nil:
+		add(g.configMaps, v.ConfigMap.Name)
+	case v.Secret != nil:
+		add(g.secrets, v.Secret.SecretName)
+	case v.Projected != nil:
+		for i := range v.Projected.Sources {
+			g.projection(p, &v.Projected.Sources[i])
+		}
+	}
+}
+
+func (g *gathering) projection(p *v1.Pod, s *v1.VolumeProjection) {
+	switch {
+	case s.ConfigMap != nil:
+		add(g.configMaps, s.ConfigMap.Name)
+	case s.Secret != nil:
+		add(g.secrets, s.Secret.Name)
+	case s.ServiceAccountToken != nil:
+		g.tokens[tokenOf(p, s.ServiceAccountToken)] = true
+	case s.ClusterTrustBundle != nil:
+		g.trustBundles = true
+	}
+}
