@@ -47,14 +47,7 @@ func serveNode(ctx context.Context, cfg *config.Config, log *slog.Logger) error 
 	return serveLocked(ctx, cfg, log)
 }
 
-// errCluster keeps a node of a cluster from losing its pods to an agent that does not ask the API server for them.
-var errCluster = errors.New("--kubeconfig and --bootstrap-kubeconfig: Bosun does not speak to an API server yet, and would end the pods that it " +
-	"does not know of; leave the flags out on a machine that is no node of a cluster")
-
 func serveLocked(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
-	if !cfg.Standalone() {
-		return errCluster
-	}
 	warnings, err := process.Prepare(settings(cfg))
 	for _, w := range warnings {
 		log.Warn(w)
@@ -67,7 +60,7 @@ func serveLocked(ctx context.Context, cfg *config.Config, log *slog.Logger) erro
 	if err != nil {
 		return err
 	}
-	if a, err = agent.New(ctx, agent.Options{Config: cfg, Log: log}); err != nil {
+	if a, err = agent.New(ctx, agent.Options{Config: cfg, Release: release, Log: log}); err != nil {
 		return err
 	}
 	if err := process.Ready(); err != nil {

@@ -39,6 +39,8 @@ type Options struct {
 	Config *config.Config
 	// Manifests are files, directories and URLs beside those of the configuration (`bosun up PATH|URL…`).
 	Manifests []string
+	// Release is the version of this program.
+	Release string
 	// LeaveStrays leaves alone what is in the runtime and not this agent's.
 	LeaveStrays bool
 	Log         *slog.Logger
@@ -52,6 +54,9 @@ type Agent struct {
 	room nodestatus.Room
 	// ips are the node's addresses; they may come and change while the agent runs (behaviour 352).
 	ips latest.Cell[[]string]
+
+	// member is nil on a node without an API server.
+	member *member
 
 	notes    *note.List
 	ledger   *ledger.Ledger
@@ -73,6 +78,8 @@ type Agent struct {
 	sources  []actor
 	faces    []actor
 
+	// facts are what the node as a whole tells its pods.
+	facts latest.Cell[worker.Node]
 	// emptied, once set, makes the sources want nothing: the way to end all pods.
 	emptied latest.Cell[bool]
 	wanted  latest.Cell[worker.Wanted]
@@ -99,7 +106,13 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.build(ctx, o, remembered); err != nil {
+	if !a.cfg.Standalone() {
+		err = a.join(o.Release)
+	}
+	if err == nil {
+		err = a.build(ctx, o, remembered)
+	}
+	if err != nil {
 		return nil, errors.Join(err, a.ledger.Close())
 	}
 	return a, nil
@@ -147,7 +160,7 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 		return err
 	}
 	a.set = worker.New(worker.Config{
-		Doer: performer, Ledger: a.ledger, Judge: a.judge, Wanted: a.wanted.Get, Node: a.node, LeaveStrays: o.LeaveStrays,
+		Doer: performer, Ledger: a.ledger, Judge: a.judge, Wanted: a.wanted.Get, Node: a.facts.Get, LeaveStrays: o.LeaveStrays,
 		Remembered: remembered, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
 		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health,
 		Rejected: a.metrics.Rejected, Restarted: a.metrics.Restarted,
@@ -172,8 +185,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ledgers sync.WaitGroup
 	ledgers.Go(func() { runAll(base, a.log, []actor{{"ledger", a.ledger.Run}}) })
-	runAll(ctx, a.log, slices.Concat([]actor{
-		{"observer", a.observer.Run}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}, {"cleaner", a.cleaner.Run},
+	runAll(ctx, a.log, slices.Concat(a.member.actors(), []actor{
+		{"observer", a.observer.Run}, {"node facts", a.tellNode}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}, {"cleaner", a.cleaner.Run},
 		{"log rotation", a.rotator.Run}, {"prober", a.prober.Run}, {"addresses", a.addresses}, {"limits", a.limits.Run},
 	}, a.sources, a.faces))
 	stop()
@@ -249,16 +262,25 @@ func (a *Agent) follow(ctx context.Context) error {
 	}
 }
 
-// node tells workers how the runtime fares.
-func (a *Agent) node() (worker.Node, <-chan struct{}) {
-	h, newer := a.observer.Health().Get()
-	n := worker.Node{
-		RuntimeUp: h.Up, RuntimeMessage: h.Message, NetworkReady: h.NetworkReady, NetworkMessage: h.NetworkMessage,
+// tellNode tells workers how the runtime fares, and again when the node's own object has changed: admission looks at it.
+func (a *Agent) tellNode(ctx context.Context) error {
+	for {
+		h, newer := a.observer.Health().Get()
+		_, labelled := a.member.ownNode()
+		n := worker.Node{
+			RuntimeUp: h.Up, RuntimeMessage: h.Message, NetworkReady: h.NetworkReady, NetworkMessage: h.NetworkMessage,
+		}
+		if h.Relisted {
+			n.Relisted = a.observer.Listing().Value().Began
+		}
+		a.facts.Set(n)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-newer:
+		case <-labelled:
+		}
 	}
-	if h.Relisted {
-		n.Relisted = a.observer.Listing().Value().Began
-	}
-	return n, newer
 }
 
 // note keeps a happening, counts it, and writes to the log what is news: what goes on for long, or says nothing that was

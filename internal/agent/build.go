@@ -68,6 +68,11 @@ func (a *Agent) buildSources(manifests []string, remembered map[types.UID]plan.R
 			wrong = append(wrong, file(m))
 		}
 	}
+	if a.member != nil {
+		api := source.NewAPI(source.APIConfig{Bound: a.member.bound.Get})
+		cells = append(cells, api.Cell())
+		a.sources = append(a.sources, actor{"pods of the API", api.Run})
+	}
 	a.merge = source.NewMerge(a.log, a.note, cells...)
 	return errors.Join(wrong...)
 }

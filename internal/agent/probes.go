@@ -85,9 +85,16 @@ func (q questions) Exec(ctx context.Context, id string, command []string, timeou
 // judge is admission with what this node is now.
 func (a *Agent) judge(candidate *pod.Desired, staying []*pod.Desired) plan.Verdict {
 	h := a.observer.Health().Value()
+	own, _ := a.member.ownNode()
+	if a.member != nil && own.object == nil && !candidate.Static() {
+		return plan.Verdict{Message: "the labels of this node are not known yet: the API server has not told of the node"}
+	}
 	node := admission.Node{
 		Name: a.host.Name, Allocatable: a.settings.allocatable, MaxPods: a.room.MaxPods, Kernel: a.host.Kernel,
 		AllowedUnsafeSysctls: a.cfg.Kubelet.AllowedUnsafeSysctls, Handlers: h.Handlers, Features: h.Features,
+	}
+	if own.object != nil {
+		node.Labels, node.Taints = own.object.Labels, own.object.Spec.Taints
 	}
 	if a.host.AppArmor {
 		node.AppArmor = &admission.AppArmor{}
