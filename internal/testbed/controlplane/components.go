@@ -142,6 +142,7 @@ func (p *Plane) apiServerProgram() program {
 		"--proxy-client-cert-file=" + p.file("front-proxy.crt"), "--proxy-client-key-file=" + p.file("front-proxy.key"),
 		"--audit-policy-file=" + p.file("audit-policy.yaml"), "--audit-log-path=" + p.AuditLog,
 		"--audit-log-mode=blocking", "--audit-log-maxsize=0", // unbuffered, one file
+		"--shutdown-watch-termination-grace-period=5s", // else watches hold up its end for a minute
 	}, p.options.APIServer...)...)
 }
 
