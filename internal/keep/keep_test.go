@@ -37,14 +37,24 @@ func TestStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	secret := &v1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "../../etc/b"}, Data: map[string][]byte{"k": []byte("hush")}}
-	if err := s.KeepSecret(secret); err != nil {
+	if err := s.Keep("Secret", "a", secret.Name, secret); err != nil {
 		t.Fatal(err)
 	}
-	if got, ok := s.Secret("a", "../../etc/b"); !ok || string(got.Data["k"]) != "hush" {
+	got, ok := s.Load("Secret", "a", "../../etc/b")
+	if back, is := got.(*v1.Secret); !ok || !is || string(back.Data["k"]) != "hush" {
 		t.Errorf("the Secret came back as %+v, %v", got, ok)
 	}
-	if _, ok := s.ConfigMap("a", "../../etc/b"); ok {
+	if _, ok := s.Load("ConfigMap", "a", "../../etc/b"); ok {
 		t.Error("a Secret is no ConfigMap")
+	}
+	if err := s.Keep("Node", "", "n", &v1.Node{}); err == nil {
+		t.Error("a kind that cannot be read back was kept")
+	}
+	if err := s.Keep("ServiceList", "", "", &v1.ServiceList{Items: []v1.Service{{}}}); err != nil {
+		t.Error(err)
+	}
+	if got, ok := s.Load("ServiceList", "", ""); !ok || len(got.(*v1.ServiceList).Items) != 1 {
+		t.Errorf("the services came back as %+v, %v", got, ok)
 	}
 	again, err := Open(dir, false)
 	if err != nil {
@@ -66,7 +76,10 @@ func TestStore(t *testing.T) {
 	if err := again.DropPod("u-web"); err != nil {
 		t.Errorf("dropped twice: %v", err)
 	}
-	if err := again.Drop(Secret, "a", "../../etc/b"); err != nil {
+	if err := again.Drop("Secret", "a", "../../etc/b"); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Drop("ServiceList", "", ""); err != nil {
 		t.Fatal(err)
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 0 {

@@ -13,16 +13,16 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+	authentication "k8s.io/api/authentication/v1"
+	certificates "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
+	node "k8s.io/api/node/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// The kinds of objects that can be kept.
-const (
-	ConfigMap = "ConfigMap"
-	Secret    = "Secret"
-	podKind   = "Pod"
-)
+const podKind = "Pod"
 
 // suffix ends the name of each file of a Store; others are what a crash left half written.
 const suffix = ".json"
@@ -100,26 +100,43 @@ func (s *Store) KeepPod(p *v1.Pod) error {
 // DropPod forgets a pod; one that is not kept is no error.
 func (s *Store) DropPod(uid types.UID) error { return s.drop(s.file(podKind, "", string(uid))) }
 
-// KeepConfigMap and KeepSecret keep an object as it is now.
-func (s *Store) KeepConfigMap(c *v1.ConfigMap) error {
-	return s.write(s.file(ConfigMap, c.Namespace, c.Name), c)
+// Keep keeps an object as it is now; the name may be empty, for a list of all there are. Its kind must be one that Load knows.
+func (s *Store) Keep(kind, namespace, name string, object runtime.Object) error {
+	if empty(kind) == nil {
+		return fmt.Errorf("objects of kind %s cannot be kept", kind)
+	}
+	return s.write(s.file(kind, namespace, name), object)
 }
 
-// KeepSecret keeps a Secret as it is now.
-func (s *Store) KeepSecret(c *v1.Secret) error { return s.write(s.file(Secret, c.Namespace, c.Name), c) }
-
-// ConfigMap is an object as it was kept; false if it is not.
-func (s *Store) ConfigMap(namespace, name string) (*v1.ConfigMap, bool) {
-	c := &v1.ConfigMap{}
-	err := s.read(s.file(ConfigMap, namespace, name), c)
-	return c, err == nil && c.Namespace == namespace && c.Name == name
+// Load returns an object as it was kept; false if it is not.
+func (s *Store) Load(kind, namespace, name string) (runtime.Object, bool) {
+	object := empty(kind)
+	if object == nil || s.read(s.file(kind, namespace, name), object) != nil {
+		return nil, false
+	}
+	if of, ok := object.(metav1.Object); ok && (of.GetNamespace() != namespace || of.GetName() != name) {
+		return nil, false
+	}
+	return object, true
 }
 
-// Secret is an object as it was kept; false if it is not.
-func (s *Store) Secret(namespace, name string) (*v1.Secret, bool) {
-	c := &v1.Secret{}
-	err := s.read(s.file(Secret, namespace, name), c)
-	return c, err == nil && c.Namespace == namespace && c.Name == name
+// empty is an object of a kind; nil if such are not kept.
+func empty(kind string) runtime.Object {
+	switch kind {
+	case "ConfigMap":
+		return &v1.ConfigMap{}
+	case "Secret":
+		return &v1.Secret{}
+	case "ServiceList":
+		return &v1.ServiceList{}
+	case "RuntimeClassList":
+		return &node.RuntimeClassList{}
+	case "ClusterTrustBundleList":
+		return &certificates.ClusterTrustBundleList{}
+	case "TokenRequest":
+		return &authentication.TokenRequest{}
+	}
+	return nil
 }
 
 // Drop forgets an object; one that is not kept is no error.

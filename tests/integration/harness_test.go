@@ -330,7 +330,8 @@ func (b *box) remove() {
 // full is the pod's name on the node (behaviour 9).
 func (b *box) full() string { return b.name + "-" + nodeName }
 
-func (b *box) labels() map[string]string { return map[string]string{names.PodName: b.full()} }
+func (b *box) sandboxes() ([]*runtimeapi.PodSandbox, error) { return b.sandboxesOf(b.full()) }
+func (b *box) containers() ([]*runtimeapi.Container, error) { return b.containersOf(b.full()) }
 
 // eventually looks until what says nothing is wrong, at most for patience.
 func eventually(t *testing.T, what func() error) {
@@ -354,11 +355,12 @@ func within(t *testing.T, d time.Duration, what func() error) {
 	}
 }
 
-// sandboxes lists the pod's sandboxes, newest first.
-func (b *box) sandboxes() ([]*runtimeapi.PodSandbox, error) {
+// sandboxesOf lists the sandboxes of a pod by its name on the node, newest first.
+func (n *node) sandboxesOf(full string) ([]*runtimeapi.PodSandbox, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	list, err := b.runtime.ListPodSandbox(ctx, &runtimeapi.ListPodSandboxRequest{Filter: &runtimeapi.PodSandboxFilter{LabelSelector: b.labels()}})
+	filter := &runtimeapi.PodSandboxFilter{LabelSelector: map[string]string{names.PodName: full}}
+	list, err := n.runtime.ListPodSandbox(ctx, &runtimeapi.ListPodSandboxRequest{Filter: filter})
 	if err != nil {
 		return nil, err
 	}
@@ -390,11 +392,12 @@ func (b *box) uid() string {
 	return b.sandbox().Metadata.Uid
 }
 
-// containers lists the pod's containers, newest first.
-func (b *box) containers() ([]*runtimeapi.Container, error) {
+// containersOf lists the containers of a pod by its name on the node, newest first.
+func (n *node) containersOf(full string) ([]*runtimeapi.Container, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	list, err := b.runtime.ListContainers(ctx, &runtimeapi.ListContainersRequest{Filter: &runtimeapi.ContainerFilter{LabelSelector: b.labels()}})
+	filter := &runtimeapi.ContainerFilter{LabelSelector: map[string]string{names.PodName: full}}
+	list, err := n.runtime.ListContainers(ctx, &runtimeapi.ListContainersRequest{Filter: filter})
 	if err != nil {
 		return nil, err
 	}
@@ -476,15 +479,21 @@ func alone(b *box) error {
 // output is what an attempt of a container has said so far, both streams, without the marks of the log format.
 func (b *box) output(container string, attempt int) string {
 	b.t.Helper()
-	paths, err := filepath.Glob(filepath.Join(b.podLogs, "*_"+b.full()+"_*", container, strconv.Itoa(attempt)+".log"))
+	return b.logOf(b.t, "*_"+b.full()+"_*", container, attempt)
+}
+
+// logOf is what an attempt of a container has said so far in the log directories of a pattern.
+func (n *node) logOf(t *testing.T, pattern, container string, attempt int) string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(n.podLogs, pattern, container, strconv.Itoa(attempt)+".log"))
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
 	var text strings.Builder
 	for _, path := range paths {
 		data, err := os.ReadFile(path)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			b.t.Fatal(err)
+			t.Fatal(err)
 		}
 		for line := range bytes.Lines(data) {
 			if fields := bytes.SplitN(line, []byte(" "), 4); len(fields) == 4 {
@@ -609,16 +618,19 @@ func (b *box) awaitGone() {
 }
 
 // left names what there is of the pod.
-func (b *box) left() string {
+func (b *box) left() string { return b.leftOf(b.full()) }
+
+// leftOf names what there is of a pod by its name on the node.
+func (n *node) leftOf(full string) string {
 	var found []string
-	containers, err := b.containers()
+	containers, err := n.containersOf(full)
 	if err != nil {
 		return err.Error()
 	}
 	for _, c := range containers {
 		found = append(found, fmt.Sprintf("container %s#%d %v", c.Metadata.Name, c.Metadata.Attempt, c.State))
 	}
-	sandboxes, err := b.sandboxes()
+	sandboxes, err := n.sandboxesOf(full)
 	if err != nil {
 		return err.Error()
 	}
@@ -626,8 +638,8 @@ func (b *box) left() string {
 		found = append(found, fmt.Sprintf("sandbox %d %v", s.Metadata.Attempt, s.State))
 	}
 	for _, pattern := range []string{
-		filepath.Join(b.podLogs, "*_"+b.full()+"_*"),
-		filepath.Join(names.ContainerLogLinksDir, b.full()+"_*"),
+		filepath.Join(n.podLogs, "*_"+full+"_*"),
+		filepath.Join(names.ContainerLogLinksDir, full+"_*"),
 	} {
 		paths, err := filepath.Glob(pattern)
 		if err != nil {

@@ -1,0 +1,274 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/yaml"
+
+	"github.com/bosun-project/bosun/internal/testbed"
+	"github.com/bosun-project/bosun/internal/testbed/controlplane"
+)
+
+// A member is an agent that belongs to a cluster.
+type member struct {
+	*node
+	name   string // the node's, in the cluster
+	secure int    // the port that upstream has at 10250
+	plane  *controlplane.Plane
+	api    kubernetes.Interface
+}
+
+// newMember prepares an agent of a cluster on a bed of its own, without starting it.
+func newMember(ctx context.Context, plane *controlplane.Plane, bed *testbed.Bed, kubeconfig string, more ...string) (*member, error) {
+	n, err := newNode(ctx, bed)
+	if err != nil {
+		return nil, err
+	}
+	m := &member{node: n, secure: n.healthz + 2, plane: plane, api: plane.Client(), name: "node-" + strconv.Itoa(n.healthz)}
+	if kubeconfig == "" {
+		if kubeconfig, err = plane.NodeKubeconfig(m.name); err != nil {
+			return nil, err
+		}
+	}
+	ip, err := ownIP()
+	if err != nil {
+		return nil, err
+	}
+	n.more = append([]string{
+		"--hostname-override=" + m.name, "--node-ip=" + ip, "--kubeconfig=" + kubeconfig, "--port=" + strconv.Itoa(m.secure),
+		"--client-ca-file=" + plane.CAFile, "--authentication-token-webhook=true", "--authorization-mode=Webhook", "--anonymous-auth=false",
+	}, more...)
+	return m, nil
+}
+
+// ownIP is an address of this machine that is not loopback's: the API server reaches the node there.
+func ownIP() (string, error) {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return "", err
+	}
+	for _, a := range all {
+		if ip, ok := a.(*net.IPNet); ok && ip.IP.To4() != nil && ip.IP.IsGlobalUnicast() {
+			return ip.IP.String(), nil
+		}
+	}
+	return "", fmt.Errorf("this machine has no address but loopback's")
+}
+
+// ownMember starts an agent of the shared cluster that ends with the test: for tests that hurt the runtime or the agent.
+func ownMember(t *testing.T, more ...string) *member {
+	t.Helper()
+	m := quietMember(t, controlplane.Shared(t), "", more...)
+	m.start(t)
+	m.untilReady(t)
+	return m
+}
+
+// quietMember is ownMember of any cluster before the agent starts.
+func quietMember(t *testing.T, plane *controlplane.Plane, kubeconfig string, more ...string) *member {
+	t.Helper()
+	m, err := newMember(t.Context(), plane, testbed.Start(t, testbed.Options{Images: []string{"testbox"}}), kubeconfig, more...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		m.kill(t)
+		m.checkSane(t)
+		m.tellOnFailure(t, "")
+		if err := m.api.CoreV1().Nodes().Delete(context.Background(), m.name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			t.Logf("node %s stays: %v", m.name, err)
+		}
+	})
+	return m
+}
+
+var sharedClusterAgent = sync.OnceValues(func() (*member, error) {
+	plane, err := controlplane.Open(context.Background(), controlplane.Options{})
+	if err != nil {
+		return nil, err
+	}
+	bed, err := testbed.Open(testbed.Options{})
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMember(context.Background(), plane, bed, "")
+	if err != nil {
+		return nil, err
+	}
+	return m, m.begin()
+})
+
+// sharedMember is the agent that most tests of clusters have in common; it is the only node of its cluster, so that what
+// the scheduler places comes to it.
+func sharedMember(t *testing.T) *member {
+	t.Helper()
+	testbed.RequireRoot(t)
+	m, err := sharedClusterAgent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.untilReady(t)
+	return m
+}
+
+// untilReady waits until the API server knows the node as ready, and returns it.
+func (m *member) untilReady(t *testing.T) *v1.Node {
+	t.Helper()
+	var node *v1.Node
+	eventually(t, func() error {
+		var err error
+		if node, err = m.api.CoreV1().Nodes().Get(t.Context(), m.name, metav1.GetOptions{}); err != nil {
+			return err
+		}
+		if c := nodeCondition(node, v1.NodeReady); c == nil || c.Status != v1.ConditionTrue {
+			return fmt.Errorf("node %s is not ready: %+v", m.name, c)
+		}
+		return nil
+	})
+	return node
+}
+
+func nodeCondition(n *v1.Node, t v1.NodeConditionType) *v1.NodeCondition {
+	for i := range n.Status.Conditions {
+		if n.Status.Conditions[i].Type == t {
+			return &n.Status.Conditions[i]
+		}
+	}
+	return nil
+}
+
+// A guest is a pod of the API under test.
+type guest struct {
+	*member
+	t        *testing.T
+	ns, name string
+	uid      string
+}
+
+// create makes a pod on this node, given from "spec:" on, and deletes it after the test; then it must be gone without a trace.
+func (m *member) create(t *testing.T, ns, name, spec string) *guest {
+	t.Helper()
+	p := &v1.Pod{}
+	if err := yaml.UnmarshalStrict([]byte(expand.Replace(m.text(name, spec))), p); err != nil {
+		t.Fatal(err)
+	}
+	return m.createPod(t, ns, p)
+}
+
+func (m *member) createPod(t *testing.T, ns string, p *v1.Pod) *guest {
+	t.Helper()
+	p.Namespace = ns
+	if p.Spec.NodeName == "" && p.Spec.SchedulerName == "" {
+		p.Spec.NodeName = m.name
+	}
+	if p.Spec.TerminationGracePeriodSeconds == nil {
+		p.Spec.TerminationGracePeriodSeconds = new(int64(1))
+	}
+	made, err := m.api.CoreV1().Pods(ns).Create(t.Context(), p, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &guest{member: m, t: t, ns: ns, name: p.Name, uid: string(made.UID)}
+	t.Cleanup(func() {
+		m.checkSane(t)
+		m.tellOnFailure(t, p.Name)
+		if m.running() {
+			g.remove()
+			g.untilGone()
+		}
+	})
+	return g
+}
+
+// now is the pod as the API server has it.
+func (g *guest) now() (*v1.Pod, error) {
+	return g.api.CoreV1().Pods(g.ns).Get(context.Background(), g.name, metav1.GetOptions{})
+}
+
+// until waits until the pod in the API is as wanted.
+func (g *guest) until(what string, wanted func(*v1.Pod) bool) *v1.Pod {
+	g.t.Helper()
+	var p *v1.Pod
+	eventually(g.t, func() error {
+		var err error
+		if p, err = g.now(); err != nil {
+			return err
+		}
+		if !wanted(p) {
+			text, _ := yaml.Marshal(p.Status)
+			return fmt.Errorf("pod %s is not %s:\n%s", g.name, what, text)
+		}
+		return nil
+	})
+	return p
+}
+
+func (g *guest) untilReady() *v1.Pod {
+	g.t.Helper()
+	return g.until("ready", isReady)
+}
+
+func isReady(p *v1.Pod) bool {
+	for _, c := range p.Status.Conditions {
+		if c.Type == v1.PodReady {
+			return c.Status == v1.ConditionTrue
+		}
+	}
+	return false
+}
+
+func (g *guest) remove() {
+	g.t.Helper()
+	err := g.api.CoreV1().Pods(g.ns).Delete(context.Background(), g.name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(g.uid)})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		g.t.Fatal(err)
+	}
+}
+
+// untilGone waits until neither the API server nor the node has anything of the pod.
+func (g *guest) untilGone() {
+	g.t.Helper()
+	eventually(g.t, func() error {
+		p, err := g.now()
+		switch {
+		case err == nil && string(p.UID) == g.uid:
+			return fmt.Errorf("the API server still has pod %s, phase %s", g.name, p.Status.Phase)
+		case err != nil && !apierrors.IsNotFound(err):
+			return err
+		}
+		if left := g.leftOf(g.name) + g.remains(g.uid); left != "" {
+			return fmt.Errorf("left of pod %s: %s", g.name, left)
+		}
+		return nil
+	})
+}
+
+// says is what an attempt of a container has said so far, as the node's log files have it.
+func (g *guest) says(container string, attempt int) string {
+	g.t.Helper()
+	return g.logOf(g.t, "*_"+g.name+"_"+g.uid, container, attempt)
+}
+
+// untilSays waits until the first attempt of a container has said all of this.
+func (g *guest) untilSays(container string, words ...string) {
+	g.t.Helper()
+	eventually(g.t, func() error {
+		said := g.says(container, 0)
+		for _, w := range words {
+			if !strings.Contains(said, w) {
+				return fmt.Errorf("container %s of pod %s has not said %q but:\n%s", container, g.name, w, said)
+			}
+		}
+		return nil
+	})
+}
