@@ -140,7 +140,9 @@ func empty(kind string) runtime.Object {
 }
 
 // Drop forgets an object; one that is not kept is no error.
-func (s *Store) Drop(kind, namespace, name string) error { return s.drop(s.file(kind, namespace, name)) }
+func (s *Store) Drop(kind, namespace, name string) error {
+	return s.drop(s.file(kind, namespace, name))
+}
 
 // file names the file of an object by a hash: whatever its name holds, it is one file of this directory.
 func (s *Store) file(kind, namespace, name string) string {
