@@ -1,0 +1,546 @@
+package cluster_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+	certificatesv1beta1 "k8s.io/api/certificates/v1beta1"
+	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/bosun-project/bosun/internal/cluster"
+)
+
+// following runs a Follow function until the test ends, and fails if it does not end with its context.
+func following[T any](t *testing.T, follow func(context.Context, func(cluster.Listing[T]))) *told[T] {
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &told[T]{t: t, newer: make(chan struct{}), patience: 2 * time.Minute}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		follow(ctx, c.tell)
+	}()
+	c.stop = func() {
+		cancel()
+		select {
+		case <-done:
+		case <-time.After(5 * time.Second):
+			t.Error("the Follow function runs on after its context has ended")
+		}
+	}
+	t.Cleanup(c.stop)
+	return c
+}
+
+func followPods(s *apiServer) *told[*corev1.Pod] { return following(s.t, s.client().FollowPods) }
+
+func TestFollowPods(t *testing.T) {
+	for _, old := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newAPIServer(t)
+			s.old = old
+			s.put("pods", podNamed("b", "1"))
+			elsewhere := podNamed("c", "2")
+			elsewhere.Spec.NodeName = "n2"
+			s.put("pods", elsewhere)
+			heard := followPods(s)
+			l := heard.names("b")
+			if l.Err != nil || l.Since.IsZero() {
+				t.Errorf("the listing says %v since %v", l.Err, l.Since)
+			}
+			if l.Objects[0].ManagedFields != nil {
+				t.Error("managedFields are kept")
+			}
+			s.put("pods", podNamed("a", "3"))
+			heard.names("a", "b")
+			s.remove("pods", "default/b")
+			heard.names("a")
+			if !slices.Equal(names(l), []string{"b"}) {
+				t.Errorf("an older listing changed: %v", names(l))
+			}
+		})
+	}
+}
+
+func names[T metav1.Object](l cluster.Listing[T]) (out []string) {
+	for _, o := range l.Objects {
+		out = append(out, o.GetName())
+	}
+	return out
+}
+
+func TestFollowTellsOfNothingThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAPIServer(t)
+		heard := following(t, func(ctx context.Context, tell func(cluster.Listing[*corev1.ConfigMap])) {
+			s.client().FollowConfigMap(ctx, "default", "late", tell)
+		})
+		l := heard.names()
+		if _, there := l.Only(); there {
+			t.Error("there is an object before it exists")
+		}
+		other := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "other"}}
+		s.put("configmaps", other)
+		s.put("configmaps", &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "late"}, Data: map[string]string{"k": "v"}})
+		if o, _ := heard.names("late").Only(); o.Data["k"] != "v" {
+			t.Errorf("got %v", o)
+		}
+	})
+}
+
+func TestWatchThatEndsIsResumed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAPIServer(t)
+		s.put("pods", podNamed("a", "1"))
+		heard := followPods(s)
+		heard.names("a")
+		time.Sleep(1100 * time.Millisecond) // a watch that lived
+		s.asked()
+		s.endWatches()
+		s.put("pods", podNamed("b", "2"))
+		heard.names("a", "b")
+		if asked := s.asked(); !slices.Equal(asked, []string{"WATCH pods"}) {
+			t.Errorf("after a watch that ended as usual it asked %v, want only one watch", asked)
+		}
+		for _, l := range heard.all {
+			if l.Err != nil {
+				t.Errorf("the end of a watch was told as trouble: %v", l.Err)
+			}
+		}
+	})
+}
+
+func TestWatchesThatEndAtOnceArePaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAPIServer(t)
+		s.fail(func(w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Query().Get("watch") == "" {
+				return false
+			}
+			s.stream(w, r)
+			return true
+		})
+		followPods(s)
+		time.Sleep(time.Second)
+		if n := len(s.asked()); n > 15 {
+			t.Errorf("%d requests in a second", n)
+		}
+	})
+}
+
+func TestHistoryIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAPIServer(t)
+		s.put("pods", podNamed("a", "1"))
+		s.put("pods", podNamed("b", "1"))
+		heard := followPods(s)
+		heard.names("a", "b")
+		s.put("pods", podNamed("c", "1"))
+		heard.names("a", "b", "c")
+		// Gone while nobody watches: the watch is refused within its stream, and what was missed must come with the next list.
+		s.mu.Lock()
+		delete(s.objects["pods"], "default/a")
+		s.mu.Unlock()
+		s.forget()
+		s.endWatches()
+		heard.names("b", "c")
+		for _, l := range heard.all {
+			if l.Err != nil {
+				t.Errorf("a lost history was told as trouble: %v", l.Err)
+			}
+		}
+	})
+}
+
+func TestHistoryIsGoneByStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAPIServer(t)
+		s.put("pods", podNamed("a", "1"))
+		heard := followPods(s)
+		heard.names("a")
+		s.fail(s.reply(apierrors.NewResourceExpired("too old"), func(r *http.Request) bool { return r.URL.Query().Get("resourceVersion") > "0" }))
+		s.endWatches()
+		s.put("pods", podNamed("b", "1"))
+		heard.names("a", "b")
+	})
+}
+
+func TestPageIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAPIServer(t)
+		s.old, s.page = true, 2
+		for i := range 5 {
+			s.put("pods", podNamed(fmt.Sprint("p", i), "1"))
+		}
+		var refused atomic.Int32
+		s.fail(func(w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Query().Get("continue") != "4" || refused.Add(1) > 1 {
+				return false
+			}
+			s.status(w, r, apierrors.NewResourceExpired("the continue token is too old"))
+			return true
+		})
+		followPods(s).names("p0", "p1", "p2", "p3", "p4")
+		if refused.Load() == 0 {
+			t.Error("no page was refused")
+		}
+	})
+}
+
+func TestServerRestoredFromBackup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAPIServer(t)
+		s.put("pods", podNamed("a", "1"))
+		heard := followPods(s)
+		heard.names("a")
+		s.rewind()
+		s.mu.Lock()
+		delete(s.objects["pods"], "default/a")
+		s.mu.Unlock()
+		s.put("pods", podNamed("b", "1"))
+		s.net.cut()
+		// The real one refuses a watch of the future too, after a while of waiting for it.
+		s.fail(s.reply(tooLarge(), func(r *http.Request) bool { return r.URL.Query().Get("resourceVersion") > "100" }))
+		heard.names("b")
+	})
+}
+
+func tooLarge() *apierrors.StatusError {
+	e := apierrors.NewTimeoutError("Too large resource version: 102, current: 51", 1)
+	e.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: metav1.CauseTypeResourceVersionTooLarge, Message: "Too large resource version"}}
+	return e
+}
+
+func TestBadFirstListings(t *testing.T) {
+	for name, bad := range map[string]func(http.ResponseWriter, func(string, runtime.Object)){
+		"a mark without a version that does not say that the list is whole": func(_ http.ResponseWriter, send func(string, runtime.Object)) {
+			send("BOOKMARK", &corev1.Pod{})
+		},
+		"a mark of another kind":   func(_ http.ResponseWriter, send func(string, runtime.Object)) { send("BOOKMARK", &corev1.Node{}) },
+		"an unknown kind of event": func(_ http.ResponseWriter, send func(string, runtime.Object)) { send("SURPRISE", podNamed("a", "1")) },
+		"an unknown kind of object": func(_ http.ResponseWriter, send func(string, runtime.Object)) {
+			send("ADDED", &corev1.PersistentVolume{})
+		},
+		"not an event": func(w http.ResponseWriter, _ func(string, runtime.Object)) {
+			_, _ = w.Write([]byte("\x00\x00\x00\x04oops"))
+		},
+		"the end of a name": func(w http.ResponseWriter, _ func(string, runtime.Object)) {
+			_, _ = w.Write([]byte("\x00\x00\x00\x40oops"))
+		},
+		"nothing more": func(http.ResponseWriter, func(string, runtime.Object)) {},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newAPIServer(t)
+			s.put("pods", podNamed("a", "1"))
+			var tries atomic.Int32
+			s.fail(func(w http.ResponseWriter, r *http.Request) bool {
+				if r.URL.Query().Get("sendInitialEvents") == "" || tries.Add(1) > 1 {
+					return false
+				}
+				send := s.stream(w, r)
+				send("ADDED", podNamed("ghost", "1"))
+				bad(w, send)
+				return true
+			})
+			heard := followPods(s)
+			heard.names("a")
+			s.put("pods", podNamed("b", "1"))
+			heard.names("a", "b")
+			for _, l := range heard.all {
+				if slices.Contains(names(l), "ghost") {
+					t.Errorf("%s: a list that was not whole was taken", name)
+				}
+			}
+		})
+	}
+}
+
+func TestRefusedThenAllowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAPIServer(t)
+		s.put("secrets", &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "s"}})
+		s.fail(s.reply(apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "s", fmt.Errorf("no pod of this node uses it")), nil))
+		heard := following(t, func(ctx context.Context, tell func(cluster.Listing[*corev1.Secret])) {
+			s.client().FollowSecret(ctx, "default", "s", tell)
+		})
+		l := heard.until("an error", func(l cluster.Listing[*corev1.Secret]) bool { return l.Err != nil })
+		if l.Synced || !cluster.Refused(l.Err) || !strings.HasPrefix(l.Err.Error(), "follow secret default/s: ") || !strings.Contains(l.Err.Error(), "no pod of this node uses it") {
+			t.Errorf("the listing is %+v", l)
+		}
+		s.fail(nil)
+		began := time.Now()
+		if l := heard.names("s"); l.Err != nil {
+			t.Errorf("after the error there is still %v", l.Err)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("it took %v to see the end of a short refusal", took)
+		}
+	})
+}
+
+func TestServerIsAwayAndComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAPIServer(t)
+		s.put("pods", podNamed("a", "1"))
+		c := s.client()
+		heard := following(t, c.FollowPods)
+		heard.names("a")
+		s.fail(func(w http.ResponseWriter, r *http.Request) bool {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return true
+		})
+		s.endWatches()
+		l := heard.until("an error", func(l cluster.Listing[*corev1.Pod]) bool { return l.Err != nil })
+		if !l.Synced || !slices.Equal(names(l), []string{"a"}) || !cluster.Unreachable(l.Err) {
+			t.Errorf("while the server is away the listing is %+v", l)
+		}
+		time.Sleep(3 * time.Second) // the pauses have grown
+		if again := heard.until("an error", func(l cluster.Listing[*corev1.Pod]) bool { return l.Err != nil }); !again.Since.Equal(l.Since) {
+			t.Errorf("the same trouble is dated %v and %v", l.Since, again.Since)
+		}
+		if link := c.Link().Value(); link.Up || link.Err == nil {
+			t.Errorf("the link is %+v", link)
+		}
+		s.put("pods", podNamed("b", "1"))
+		s.fail(nil)
+		began := time.Now()
+		if _, err := c.GetPod(t.Context(), "default", "b"); err != nil { // as a heartbeat would: whoever is first tells the others
+			t.Fatal(err)
+		}
+		heard.names("a", "b")
+		if took := time.Since(began); took > 500*time.Millisecond {
+			t.Errorf("it took %v from the first answer to the news", took)
+		}
+		if link := c.Link().Value(); !link.Up || link.Returns != 1 {
+			t.Errorf("the link is %+v", link)
+		}
+	})
+}
+
+func TestServerHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAPIServer(t)
+		hang := func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true }
+		s.fail(hang)
+		heard := followPods(s)
+		time.Sleep(50 * time.Millisecond)
+		heard.stop() // it must end although a request is under way
+		config := s.config()
+		config.Patience = 100 * time.Millisecond
+		_, err := newClient(t, config).GetPod(t.Context(), "default", "a")
+		if !cluster.Unreachable(err) {
+			t.Errorf("a call to a hanging server returns %v", err)
+		}
+	})
+}
+
+// TestConnectionGoesSilent holds that a connection whose other end has vanished is noticed, by pings.
+func TestConnectionGoesSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAPIServer(t)
+		heard := followPods(s)
+		heard.names()
+		time.Sleep(time.Minute)
+		s.net.freeze()
+		s.put("pods", podNamed("a", "1"))
+		began := time.Now()
+		heard.names("a")
+		if took := time.Since(began); took > 46*time.Second {
+			t.Errorf("it took %v to notice", took)
+		}
+	})
+}
+
+// TestHeadOfWatchNeverComes holds that a watch is given up that the server takes and then forgets.
+func TestHeadOfWatchNeverComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAPIServer(t)
+		s.put("pods", podNamed("a", "1"))
+		s.fail(func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true })
+		heard := followPods(s)
+		began := time.Now()
+		l := heard.until("an error", func(l cluster.Listing[*corev1.Pod]) bool { return l.Err != nil })
+		if took := time.Since(began); took != 90*time.Second || l.Err.Error() != "follow pods of this node: the API server has not answered for too long" || !cluster.Unreachable(l.Err) {
+			t.Errorf("after %v: %v", took, l.Err)
+		}
+		s.fail(nil)
+		heard.names("a")
+	})
+}
+
+// TestWatchThatTheServerForgets holds that a watch ends by itself when the server does not end it in time, as it was asked to.
+func TestWatchThatTheServerForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAPIServer(t)
+		s.fail(func(w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Query().Get("watch") == "" {
+				return false
+			}
+			send := s.stream(w, r)
+			mark := s.mark(r, "pods", 100)
+			mark.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
+			send("BOOKMARK", mark)
+			<-r.Context().Done()
+			return true
+		})
+		heard := followPods(s)
+		heard.names()
+		s.fail(nil)
+		s.put("pods", podNamed("a", "1"))
+		began := time.Now()
+		heard.patience = 15 * time.Minute
+		if l := heard.names("a"); l.Err != nil || time.Since(began) > 11*time.Minute {
+			t.Errorf("after %v the listing says %v", time.Since(began), l.Err)
+		}
+	})
+}
+
+func TestSlowServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAPIServer(t)
+		s.put("pods", podNamed("a", "1"))
+		s.fail(func(http.ResponseWriter, *http.Request) bool { time.Sleep(2 * time.Second); return false })
+		began := time.Now()
+		heard := followPods(s)
+		heard.names("a")
+		if took := time.Since(began); took > 3500*time.Millisecond {
+			t.Errorf("the first listing took %v, want that of one request", took)
+		}
+		s.put("pods", podNamed("b", "1"))
+		heard.names("a", "b")
+	})
+}
+
+func TestRecreatedBetweenEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAPIServer(t)
+		s.put("pods", podNamed("a", "old"))
+		heard := followPods(s)
+		heard.names("a")
+		s.remove("pods", "default/a")
+		s.put("pods", podNamed("a", "new"))
+		heard.until("the new pod", func(l cluster.Listing[*corev1.Pod]) bool { p, ok := l.Only(); return ok && p.UID == "new" })
+		// The same while nobody watches and the history is lost.
+		s.mu.Lock()
+		delete(s.objects["pods"], "default/a")
+		s.mu.Unlock()
+		s.put("pods", podNamed("a", "newer"))
+		s.forget()
+		s.endWatches()
+		heard.until("the newest pod", func(l cluster.Listing[*corev1.Pod]) bool { p, ok := l.Only(); return ok && p.UID == "newer" })
+	})
+}
+
+func TestSlowReaderSkips(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAPIServer(t)
+		c := s.client()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		release, calls, busy := make(chan struct{}), atomic.Int32{}, atomic.Int32{}
+		done := make(chan []string, 1)
+		go c.FollowPods(ctx, func(l cluster.Listing[*corev1.Pod]) {
+			if busy.Add(1) != 1 {
+				t.Error("tell was called twice at once")
+			}
+			defer busy.Add(-1)
+			if calls.Add(1); len(l.Objects) > 0 {
+				<-release
+			}
+			if len(l.Objects) == 300 {
+				select {
+				case done <- names(l):
+				default:
+				}
+			}
+		})
+		for i := range 300 {
+			s.put("pods", podNamed(fmt.Sprintf("p%03d", i), "1"))
+		}
+		time.Sleep(300 * time.Millisecond)
+		close(release)
+		select {
+		case got := <-done:
+			if !slices.IsSorted(got) {
+				t.Error("the pods are not in order")
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("the newest listing was never told")
+		}
+		if n := calls.Load(); n > 200 {
+			t.Errorf("a reader that was busy was told %d times", n)
+		}
+	})
+}
+
+func TestJSONAndUnknownFields(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAPIServer(t)
+		s.fail(func(w http.ResponseWriter, r *http.Request) bool {
+			w.Header().Set("Content-Type", "application/json")
+			if r.URL.Query().Get("watch") == "" {
+				fmt.Fprint(w, `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a","namespace":"default"},"spec":{"newThing":{"x":1},"nodeName":"n1"},"future":true}`)
+				return true
+			}
+			fmt.Fprintln(w, `{"type":"ADDED","object":{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a","namespace":"default","resourceVersion":"5"},"spec":{"newThing":[1]},"future":{}}}`)
+			fmt.Fprintln(w, `{"type":"BOOKMARK","object":{"kind":"Pod","apiVersion":"v1","metadata":{"resourceVersion":"6","annotations":{"k8s.io/initial-events-end":"true"}}}}`)
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+			return true
+		})
+		followPods(s).names("a")
+		p, err := s.client().GetPod(t.Context(), "default", "a")
+		if err != nil || p.Spec.NodeName != "n1" {
+			t.Errorf("got %v, %v", p, err)
+		}
+	})
+}
+
+func TestFollowTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAPIServer(t)
+		c := s.client()
+		meta := metav1.ObjectMeta{Name: "x"}
+		s.put("nodes", &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}})
+		s.put("nodes", &corev1.Node{ObjectMeta: meta})
+		s.put("services", &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "x"}})
+		s.put("runtimeclasses", &nodev1.RuntimeClass{ObjectMeta: meta})
+		s.put("certificatesigningrequests", &certificatesv1.CertificateSigningRequest{ObjectMeta: meta})
+		s.put("certificatesigningrequests", &certificatesv1.CertificateSigningRequest{ObjectMeta: metav1.ObjectMeta{Name: "y"}})
+		following(t, c.FollowNode).names("n1")
+		following(t, c.FollowServices).names("x")
+		following(t, c.FollowRuntimeClasses).names("x")
+		following(t, func(ctx context.Context, tell func(cluster.Listing[*certificatesv1.CertificateSigningRequest])) {
+			c.FollowCSR(ctx, "x", tell)
+		}).names("x")
+	})
+}
+
+func TestTrustBundlesOfOlderServers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, only := range []string{"v1", "v1beta1"} {
+			s := newAPIServer(t)
+			s.fail(s.reply(apierrors.NewNotFound(schema.GroupResource{}, ""), func(r *http.Request) bool { return !strings.Contains(r.URL.Path, "/"+only+"/") }))
+			if only == "v1" {
+				s.put("clustertrustbundles", &certificatesv1.ClusterTrustBundle{ObjectMeta: metav1.ObjectMeta{Name: "x"}, Spec: certificatesv1.ClusterTrustBundleSpec{TrustBundle: "pem"}})
+			} else {
+				s.put("clustertrustbundles", &certificatesv1beta1.ClusterTrustBundle{ObjectMeta: metav1.ObjectMeta{Name: "x"}, Spec: certificatesv1beta1.ClusterTrustBundleSpec{TrustBundle: "pem"}})
+			}
+			if b, _ := following(t, s.client().FollowClusterTrustBundles).names("x").Only(); b.Spec.TrustBundle != "pem" {
+				t.Errorf("%s: got %v", only, b)
+			}
+		}
+	})
+}
