@@ -98,6 +98,9 @@ func (l *line) learn(r answer, now time.Time) {
 		return // it was about another object, which has made way for this one
 	}
 	l.last = r.result
+	if (r.result == vanished || r.result == clashed) && l.api() != r.base {
+		return // the news that it would wait for is there
+	}
 	switch r.result {
 	case done:
 		l.forget()
@@ -137,14 +140,14 @@ func (l *line) waits() bool { return l.order.verb != nothing && !l.flying }
 
 // due tells whether a call may begin now. During an outage one attempt stands for all, so pauses of single pods that were
 // not heard do not count.
-func (l *line) due(down bool, now time.Time) bool {
-	return l.waits() && (!now.Before(l.again) || down && l.last == unheard)
+func (l *line) due(out bool, now time.Time) bool {
+	return l.waits() && (!now.Before(l.again) || out && l.last == unheard)
 }
 
 // before orders lines that are due. During an outage those go first that were tried least: one pod that fails for reasons
 // of its own must not stand for the whole server. A younger line of a better rank overtakes, but not for ever.
-func (l *line) before(m *line, down bool) int {
-	if down && l.tries != m.tries {
+func (l *line) before(m *line, out bool) int {
+	if out && l.tries != m.tries {
 		return cmp.Compare(l.tries, m.tries)
 	}
 	place := func(x *line) time.Time { return x.since.Add(time.Duration(x.order.rank) * overtake) }

@@ -291,7 +291,7 @@ func never(t *testing.T, before, after *v1.Pod) {
 
 // TestPatchSaysOnlyWhatChanged holds the texts that go over the wire (behaviour 266).
 func TestPatchSaysOnlyWhatChanged(t *testing.T) {
-	api := &v1.Pod{ObjectMeta: metav1.ObjectMeta{UID: "u"}, Status: v1.PodStatus{
+	api := &v1.Pod{ObjectMeta: metav1.ObjectMeta{UID: "u", ResourceVersion: "7"}, Status: v1.PodStatus{
 		Phase: v1.PodRunning, PodIP: "10.1.0.1", PodIPs: []v1.PodIP{{IP: "10.1.0.1"}},
 		Conditions: []v1.PodCondition{{Type: v1.PodReady, Status: v1.ConditionFalse, Reason: "ContainersNotReady", Message: "m", LastTransitionTime: at(1)}, cond("gate", v1.ConditionTrue, at(1))},
 	}}
@@ -299,6 +299,8 @@ func TestPatchSaysOnlyWhatChanged(t *testing.T) {
 		change func(*v1.PodStatus)
 		want   string
 	}{
+		"a phase, of this version only": {func(s *v1.PodStatus) { s.Phase = v1.PodSucceeded },
+			`{"metadata":{"resourceVersion":"7","uid":"u"},"status":{"phase":"Succeeded"}}`},
 		"nothing": {func(*v1.PodStatus) {}, ""},
 		"ready": {func(s *v1.PodStatus) {
 			s.Conditions[0] = v1.PodCondition{Type: v1.PodReady, Status: v1.ConditionTrue, LastTransitionTime: at(2)}

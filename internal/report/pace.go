@@ -54,50 +54,55 @@ const (
 	soonest = 500 * time.Millisecond
 )
 
-// pace is how many calls may be under way, and when. While nobody answers it is one, now and then; once somebody does it
+// pace is how many calls may be under way, and when. When one is not heard it is one, now and then; once somebody answers it
 // doubles with each answer, so that a server that has just come back is not run over.
 type pace struct {
 	most  int
 	width int
-	// down is since when nobody has answered, zero while somebody does; next is when the next attempt may be.
-	down, failed, next time.Time
-	pause              time.Duration
-	seed               string
-	err                error
+	// strikes counts calls without answer in a row, down is since when; several that failed together count as one. err is
+	// what the last one met.
+	strikes      int
+	down, failed time.Time
+	err          error
+	// next is when the next attempt may be.
+	next  time.Time
+	pause time.Duration
+	seed  string
 }
 
-// heard is told of an answer; it says whether that ended an outage.
-func (p *pace) heard() (back bool) {
-	back = !p.down.IsZero()
-	p.down, p.failed, p.next, p.pause, p.err = time.Time{}, time.Time{}, time.Time{}, 0, nil
-	p.width = min(2*p.width, p.most)
-	return back
+// outage is how many calls in a row must go without answer until it is the server that is away, and not one pod that cannot
+// be told (some webhooks fail like that).
+const outage = 3
+
+// out tells whether the server is away.
+func (p *pace) out() bool { return p.strikes >= outage }
+
+// heard is told of an answer.
+func (p *pace) heard() {
+	*p = pace{most: p.most, seed: p.seed, width: min(2*p.width, p.most)}
 }
 
-// unheard is told of a call without answer that began at a time; it says whether that began an outage. Several that failed
-// together count as one.
-func (p *pace) unheard(began, now time.Time, err error) (fresh bool) {
-	p.err = err
-	fresh = p.down.IsZero()
-	if fresh {
+// unheard is told of a call without answer that began at a time.
+func (p *pace) unheard(began, now time.Time, err error) {
+	p.width, p.err = 1, err
+	if p.strikes > 0 && began.Before(p.failed) {
+		return
+	}
+	if p.strikes == 0 {
 		p.down = now
 	}
-	p.width = 1
-	if !fresh && began.Before(p.failed) {
-		return fresh
-	}
+	p.strikes++
 	p.failed = now
 	p.pause = downPauses.Next(p.pause)
 	p.next = now.Add(backoff.Jitter(p.pause, 0.2, p.seed))
 	if wait, ok := apierrors.SuggestsClientDelay(err); ok && wait > 0 {
 		p.next = later(p.next, now.Add(min(time.Duration(wait)*time.Second, downPauses.Max)))
 	}
-	return fresh
 }
 
 // stirred is told that the list of pods has moved: the server is likely back, so there is no need to wait much longer.
 func (p *pace) stirred(now time.Time) {
-	if soon := later(now, p.failed.Add(soonest)); !p.down.IsZero() && p.next.After(soon) {
+	if soon := later(now, p.failed.Add(soonest)); p.out() && p.next.After(soon) {
 		p.next, p.pause = soon, 0
 	}
 }

@@ -16,7 +16,9 @@ type object = map[string]any
 var same = equality.Semantic.DeepEqual
 
 // patch is a strategic merge patch that makes the status of a pod as wanted and does nothing to a pod with another UID. It
-// names only what differs, so what others write at the same time stays. It is nil when nothing differs.
+// names only what differs, so what others write at the same time stays. A patch that moves the phase is for this version of
+// the pod only: somebody may have ended the pod in the meantime, and a terminal phase must never be left (behaviour 269).
+// It is nil when nothing differs.
 //
 // It is made by hand: apimachinery's strategicpatch needs three times the work for it (see the benchmarks) and brings along
 // the machinery of API schemas. Tests apply what is made here with that library, as the API server does.
@@ -27,7 +29,11 @@ func patch(api *v1.Pod, want *v1.PodStatus) ([]byte, error) {
 	if len(status) == 0 {
 		return nil, nil
 	}
-	return json.Marshal(object{"metadata": object{"uid": api.UID}, "status": status})
+	meta := object{"uid": api.UID}
+	if _, moves := status["phase"]; moves {
+		meta["resourceVersion"] = api.ResourceVersion
+	}
+	return json.Marshal(object{"metadata": meta, "status": status})
 }
 
 // changes are the fields of a status that differ.

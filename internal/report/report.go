@@ -85,11 +85,13 @@ type answer struct {
 	// key is the pod's as the node has it, uid the object's; they differ for static pods.
 	key, uid types.UID
 	verb     verb
-	began    time.Time
-	since    time.Time
-	pod      *v1.Pod
-	result   result
-	err      error
+	// base is what the call was worked out from.
+	base   *v1.Pod
+	began  time.Time
+	since  time.Time
+	pod    *v1.Pod
+	result result
+	err    error
 }
 
 // New builds a Reporter. Nothing is told before Run.
@@ -237,7 +239,7 @@ func mirrorsOf(api map[types.UID]*v1.Pod) map[target]*v1.Pod {
 func (r *Reporter) send(ctx context.Context, now time.Time) (wake time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	down := !r.pace.down.IsZero()
+	out := r.pace.out()
 	sooner := func(t time.Time) {
 		if wake.IsZero() || t.Before(wake) {
 			wake = t
@@ -254,7 +256,7 @@ func (r *Reporter) send(ctx context.Context, now time.Time) (wake time.Time) {
 			}
 		}
 		switch {
-		case l.due(down, now):
+		case l.due(out, now):
 			due = append(due, l)
 		case l.waits():
 			sooner(l.again)
@@ -266,7 +268,7 @@ func (r *Reporter) send(ctx context.Context, now time.Time) (wake time.Time) {
 	if now.Before(r.pace.next) {
 		sooner(r.pace.next)
 	}
-	slices.SortFunc(due, func(a, b *line) int { return a.before(b, down) })
+	slices.SortFunc(due, func(a, b *line) int { return a.before(b, out) })
 	for _, l := range due[:min(len(due), max(0, r.pace.room(r.flying, now)))] {
 		r.begin(ctx, l, now)
 	}
@@ -278,7 +280,7 @@ func (r *Reporter) begin(ctx context.Context, l *line, now time.Time) {
 	l.flying = true
 	r.flying++
 	api, o := l.api(), l.order
-	a := answer{key: l.pod.UID, uid: api.UID, verb: o.verb, began: now, since: l.since}
+	a := answer{key: l.pod.UID, uid: api.UID, base: api, verb: o.verb, began: now, since: l.since}
 	go func() {
 		ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 		defer cancel()
@@ -299,6 +301,15 @@ func (r *Reporter) call(ctx context.Context, api *v1.Pod, o order) (*v1.Pod, err
 	return r.cfg.Cluster.PatchPodStatus(ctx, api.Namespace, api.Name, api.UID, body)
 }
 
+// release lets all go that waited for the end of an outage. What fails again for reasons of its own waits longer still.
+func (r *Reporter) release() {
+	for _, l := range r.lines {
+		if l.last == unheard {
+			l.again = time.Time{}
+		}
+	}
+}
+
 // learn takes in what became of a call.
 func (r *Reporter) learn(ctx context.Context, a answer, now time.Time) {
 	r.mu.Lock()
@@ -308,16 +319,16 @@ func (r *Reporter) learn(ctx context.Context, a answer, now time.Time) {
 		return
 	}
 	l := r.lines[a.key]
-	r.say(l, a, now)
+	before := r.pace
 	if a.result == unheard {
 		r.pace.unheard(a.began, now, a.err)
-	} else if r.pace.heard() {
-		for _, other := range r.lines {
-			if other.last == unheard {
-				other.again, other.pause = time.Time{}, 0
-			}
+	} else {
+		if r.pace.out() {
+			r.release()
 		}
+		r.pace.heard()
 	}
+	r.say(l, a, before, now)
 	if l != nil {
 		l.learn(a, now)
 		l.judge(now)

@@ -31,9 +31,9 @@ type Debt struct {
 func (r *Reporter) State() State {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := State{Down: r.pace.down}
-	if r.pace.err != nil {
-		out.Error = r.pace.err.Error()
+	out := State{}
+	if r.pace.out() {
+		out.Down, out.Error = r.pace.down, r.pace.err.Error()
 	}
 	for _, l := range r.lines {
 		if l.order.verb == nothing || l.settled() {
@@ -62,23 +62,29 @@ func (r *Reporter) Pod(uid types.UID) (Debt, bool) {
 	if l.err != nil {
 		out.Error = l.err.Error()
 	}
-	if !r.pace.down.IsZero() && l.last == unheard {
+	if r.pace.out() && l.last == unheard {
 		out.Next = r.pace.next
 	}
 	return out, true
 }
 
-// say logs what is new: an outage and its end once, a refusal once for each pod and reason.
-func (r *Reporter) say(l *line, a answer, now time.Time) {
-	down := r.pace.down
+// stubborn is after how many attempts a pod is spoken of that cannot be told though others can.
+const stubborn = 5
+
+// say logs what is new: an outage and its end once, and once what keeps a single pod from being told.
+func (r *Reporter) say(l *line, a answer, before pace, now time.Time) {
 	switch {
-	case a.result == unheard && down.IsZero():
+	case r.pace.out() && !before.out():
 		r.cfg.Log.Warn("the API server cannot be told about pods; trying again until it can", "error", a.err)
-	case a.result != unheard && !down.IsZero():
-		r.cfg.Log.Info("the API server can be told about pods again", "after", now.Sub(down).Round(time.Millisecond))
+	case before.out() && !r.pace.out():
+		r.cfg.Log.Info("the API server can be told about pods again", "after", now.Sub(before.down).Round(time.Millisecond))
 	}
-	if a.result == refused && l != nil && (l.err == nil || l.err.Error() != a.err.Error()) {
-		r.cfg.Log.Warn("the API server refuses what it is told of a pod; trying again now and then",
+	if l == nil {
+		return
+	}
+	fresh := func() bool { return l.err == nil || l.err.Error() != a.err.Error() }
+	if a.result == refused && fresh() || a.result == unheard && l.tries+1 == stubborn && !r.pace.out() {
+		r.cfg.Log.Warn("the API server does not take what it is told of a pod; trying again now and then",
 			"pod", l.pod.Namespace+"/"+l.pod.Name, "uid", a.key, "error", a.err)
 	}
 }

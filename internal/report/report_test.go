@@ -1,0 +1,521 @@
+package report
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// TestTellsWhatChanges follows one pod: each change is told at once and once (behaviour 266).
+func TestTellsWhatChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, node := newServer(t), newTable()
+		s.latency = constant(5 * time.Millisecond)
+		p := bound("web", "u1")
+		s.put(p)
+		var heard []Told
+		r, stop := start(t, s, node, func(c *Config) { c.Told = func(x Told) { heard = append(heard, x) } })
+		defer stop()
+		for i, status := range []*v1.PodStatus{says(v1.PodPending, false, ""), says(v1.PodRunning, false, ""), says(v1.PodRunning, true, "")} {
+			node.put(of(p, status))
+			synctest.Wait()
+			if w := r.State().Waiting; w != 1 {
+				t.Errorf("%d pods wait, want 1", w)
+			}
+			time.Sleep(5 * time.Millisecond)
+			synctest.Wait()
+			told(t, s, node)
+			if n := s.count("", 0); n != i+1 {
+				t.Fatalf("%d calls after %d changes", n, i+1)
+			}
+			node.put(of(p, status.DeepCopy())) // the worker says the same again
+			s.put(bound("other", "u2"))        // somebody else's pod
+		}
+		time.Sleep(time.Hour)
+		if n := s.count("", 0); n != 3 {
+			t.Errorf("%d calls in the end, want 3", n)
+		}
+		if len(heard) != 3 || heard[2].Took != 5*time.Millisecond || heard[2].Pod == nil || heard[2].UID != "u1" {
+			t.Errorf("heard %+v", heard)
+		}
+		if st := r.State(); st != (State{}) {
+			t.Errorf("state %+v, want nothing waiting", st)
+		}
+	})
+}
+
+// TestWatchLag holds that a late watch makes nothing be told twice, and that what is told next is told on top of the answer.
+func TestWatchLag(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, node := newServer(t), newTable()
+		p := bound("web", "u1")
+		s.put(p)
+		s.lag = constant(10 * time.Second)
+		_, stop := start(t, s, node)
+		defer stop()
+		node.put(of(p, says(v1.PodPending, false, "a")))
+		synctest.Wait()
+		node.put(of(p, says(v1.PodRunning, true, "")))
+		synctest.Wait()
+		node.put(of(p, says(v1.PodRunning, true, "")))
+		s.edit("u1", func(p *v1.Pod) { p.Status.NominatedNodeName = "x" })
+		synctest.Wait()
+		if n := s.count("", 0); n != 2 {
+			t.Errorf("%d calls, want 2", n)
+		}
+		told(t, s, node)
+		time.Sleep(time.Minute)
+		if n := s.count("", 0); n != 2 || s.pod("u1").Status.NominatedNodeName != "x" {
+			t.Errorf("%d calls after the watch came, want 2", n)
+		}
+	})
+}
+
+// TestEndedBySomebodyElse: a phase that others made terminal is not left, even if the watch has yet to tell (behaviour 269).
+func TestEndedBySomebodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, node := newServer(t), newTable()
+		p := bound("web", "u1")
+		s.put(p)
+		s.lag = constant(2 * time.Second)
+		_, stop := start(t, s, node)
+		defer stop()
+		s.edit("u1", func(p *v1.Pod) { p.Status.Phase, p.Status.Reason = v1.PodFailed, "NodeLost" })
+		node.put(of(p, says(v1.PodRunning, true, "")))
+		time.Sleep(time.Minute)
+		if got := s.pod("u1").Status; got.Phase != v1.PodFailed || got.Reason != "NodeLost" || len(got.ContainerStatuses) != 1 {
+			t.Errorf("status %+v", got)
+		}
+		if n := s.count("", 0); n > 4 {
+			t.Errorf("%d calls", n)
+		}
+	})
+}
+
+// TestWatchOfAnotherPast: the server was restored from a backup, so its versions never reach what was answered.
+func TestWatchOfAnotherPast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, node := newServer(t), newTable()
+		s.rv = 5000
+		p := bound("web", "u1")
+		s.put(p)
+		_, stop := start(t, s, node)
+		defer stop()
+		s.set(func(s *server) { s.lag = constant(time.Hour) }) // what follows is never seen
+		node.put(of(p, says(v1.PodRunning, true, "")))
+		synctest.Wait()
+		s.set(func(s *server) {
+			s.lag, s.rv = nil, 100
+			s.view.Set(list{synced: true, pods: s.view.Value().pods})
+			s.change("u1", bound("web", "u1"))
+		})
+		time.Sleep(lag + time.Second)
+		synctest.Wait()
+		told(t, s, node)
+	})
+}
+
+// TestLastStatusThenGone: the end is told, then the pod deleted, without waiting for the watch (behaviours 146, 280).
+func TestLastStatusThenGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, node := newServer(t), newTable()
+		p := bound("web", "u1")
+		deleted(p)
+		s.put(p)
+		s.lag, s.latency = constant(5*time.Second), constant(10*time.Millisecond)
+		_, stop := start(t, s, node)
+		defer stop()
+		node.put(of(p, says(v1.PodRunning, false, "")))
+		time.Sleep(time.Second)
+		ended := of(p, says(v1.PodFailed, false, ""))
+		node.put(ended) // ended, but not all of it is gone
+		time.Sleep(time.Second)
+		if s.pod("u1") == nil {
+			t.Fatal("deleted while something of it was left")
+		}
+		ended.Rested = true
+		ended.Status = says(v1.PodFailed, false, "more") // so there is one more thing to tell first
+		node.put(ended)
+		time.Sleep(25 * time.Millisecond)
+		synctest.Wait()
+		if s.pod("u1") != nil {
+			t.Fatal("not gone after the time of two calls")
+		}
+		time.Sleep(time.Minute)
+		node.drop("u1")
+		if n, d := s.count("patch", 0), s.count("delete", 0); n != 3 || d != 1 {
+			t.Errorf("%d patches and %d deletes, want 3 and 1", n, d)
+		}
+	})
+}
+
+// TestRestedPodAlwaysEnds: whatever the node says of a pod that is gone from it, the object goes with a terminal phase.
+func TestRestedPodAlwaysEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, node := newServer(t), newTable()
+		p := bound("web", "u1")
+		deleted(p)
+		s.put(p)
+		_, stop := start(t, s, node)
+		defer stop()
+		node.put(Pod{UID: "u1", Namespace: "default", Name: "web", Status: says(v1.PodRunning, true, ""), Rested: true})
+		synctest.Wait()
+		if s.pod("u1") != nil {
+			t.Error("the pod is still there")
+		}
+	})
+}
+
+// TestAbsent: a pod with a deletion timestamp of which the node has nothing goes, and no other (behaviours 280, 362).
+func TestAbsent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, node := newServer(t), newTable()
+		gone, unsure, alive, mirror := bound("gone", "u1"), bound("unsure", "u2"), bound("alive", "u3"), mirrorOf(bound("m", "u4"), "h")
+		ran := bound("ran", "u5")
+		ran.Status = *says(v1.PodRunning, true, "")
+		for _, p := range []*v1.Pod{gone, unsure, mirror, ran} {
+			deleted(p)
+		}
+		for _, p := range []*v1.Pod{gone, unsure, alive, mirror, ran} {
+			s.put(p)
+		}
+		var phases []v1.PodPhase
+		_, stop := start(t, s, node, func(c *Config) {
+			c.Absent = func(uid types.UID) bool { return uid != "u2" }
+			c.Told = func(x Told) {
+				if x.Pod != nil {
+					phases = append(phases, x.Pod.Status.Phase)
+					if cs := x.Pod.Status.ContainerStatuses; len(cs) > 0 && cs[0].State.Terminated.ExitCode != killedExitCode {
+						t.Errorf("container ended as %+v", cs[0].State)
+					}
+				}
+			}
+		})
+		defer stop()
+		time.Sleep(time.Minute)
+		for uid, want := range map[types.UID]bool{"u1": false, "u2": true, "u3": true, "u4": true, "u5": false} {
+			if got := s.pod(uid) != nil; got != want {
+				t.Errorf("pod %s is there: %v, want %v", uid, got, want)
+			}
+		}
+		if !slices.Equal(phases, []v1.PodPhase{v1.PodFailed, v1.PodFailed}) {
+			t.Errorf("phases told: %v", phases)
+		}
+	})
+}
+
+// TestFinalizers: the last delete is sent once; the rest is up to whoever set the finalizer.
+func TestFinalizers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, node := newServer(t), newTable()
+		p := bound("web", "u1")
+		deleted(p)
+		p.Finalizers = []string{"example.com/x"}
+		s.put(p)
+		_, stop := start(t, s, node)
+		defer stop()
+		end := of(p, says(v1.PodSucceeded, false, ""))
+		end.Rested = true
+		node.put(end)
+		time.Sleep(time.Hour)
+		s.edit("u1", func(p *v1.Pod) { p.Labels = map[string]string{"a": "b"} })
+		time.Sleep(time.Hour)
+		if n := s.count("delete", 0); n != 1 {
+			t.Errorf("%d deletes, want 1", n)
+		}
+	})
+}
+
+// TestStaticPods: the status goes to the mirror with the right hash, to no other, and nothing deletes it (behaviour 281).
+func TestStaticPods(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, node := newServer(t), newTable()
+		s.put(mirrorOf(bound("web-node1", "m1"), "old"))
+		_, stop := start(t, s, node)
+		defer stop()
+		node.put(Pod{UID: "new", Namespace: "default", Name: "web-node1", Static: true, Status: says(v1.PodRunning, true, ""), Rested: true})
+		node.put(Pod{UID: "m1", Namespace: "default", Name: "web-node1", Status: says(v1.PodRunning, true, "")}) // not a pod of ours
+		time.Sleep(time.Minute)
+		if n := s.count("", 0); n != 0 {
+			t.Fatalf("%d calls for a mirror with another hash", n)
+		}
+		s.drop("m1")
+		m2 := mirrorOf(bound("web-node1", "m2"), "new")
+		s.put(m2)
+		synctest.Wait()
+		if got := s.pod("m2").Status; got.Phase != v1.PodRunning || got.ObservedGeneration != 1 {
+			t.Errorf("mirror's status: %+v", got)
+		}
+		s.edit("m2", deleted)
+		s.drop("m2")
+		s.put(mirrorOf(bound("web-node1", "m3"), "new"))
+		synctest.Wait()
+		told(t, s, node)
+		if n := s.count("patch", 0); n != 2 {
+			t.Errorf("%d patches, want one for each mirror", n)
+		}
+	})
+}
+
+// TestOutage: with 300 pods changing while the API server is away, there is one attempt now and then; when it is back all is
+// told at once, in order of importance, and no more than was meant to be under way.
+func TestOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, node := newServer(t), newTable()
+		s.latency = constant(10 * time.Millisecond)
+		var pods []*v1.Pod
+		for i := range 300 {
+			pods = append(pods, bound(fmt.Sprint("p", i), types.UID(fmt.Sprint("u", i))))
+			s.put(pods[i])
+			node.put(of(pods[i], says(v1.PodPending, false, "")))
+		}
+		var log bytes.Buffer
+		r, stop := start(t, s, node, func(c *Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+		defer stop()
+		time.Sleep(time.Second)
+		told(t, s, node)
+		s.set(func(s *server) { s.fail = func(string, string) error { return errDown } })
+		away := s.since()
+		for i, p := range pods {
+			node.put(of(p, says(v1.PodRunning, i%2 == 0, "")))
+		}
+		time.Sleep(10 * time.Minute)
+		if n := s.count("", away); n > 8+10*60/4 {
+			t.Errorf("%d calls in ten minutes of outage", n)
+		}
+		if st := r.State(); st.Waiting != 300 || st.Down.IsZero() || !strings.Contains(st.Error, "refused") || time.Since(st.Since) < 9*time.Minute {
+			t.Errorf("state %+v", st)
+		}
+		if d, ok := r.Pod("u7"); !ok || d.What != "status" || d.Since.IsZero() {
+			t.Errorf("debt of a pod: %+v, %v", d, ok)
+		}
+		s.set(func(s *server) { s.fail, s.most = nil, 0 })
+		back := s.since()
+		s.put(bound("other", "other")) // the watch is back too
+		for r.State().Waiting > 0 && s.since()-back < time.Minute {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if took := s.since() - back; took > 1500*time.Millisecond { // half a second for the first, 300 / 8 times 10 ms
+			t.Errorf("took %v", took)
+		}
+		told(t, s, node)
+		if n := s.count("", back); n != 300 || s.most > 8 {
+			t.Errorf("%d calls, %d at once; want 300, 8", n, s.most)
+		}
+		if n := strings.Count(log.String(), "\n"); n != 2 {
+			t.Errorf("%d lines of log, want one for the outage and one for its end:\n%s", n, log.String())
+		}
+	})
+}
+
+// TestOutageOfTheWatchToo: nobody says that the server is back; the next attempt finds out.
+func TestOutageOfTheWatchToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, node := newServer(t), newTable()
+		p := bound("web", "u1")
+		s.put(p)
+		s.fail = func(string, string) error { return apierrors.NewServiceUnavailable("starting") }
+		_, stop := start(t, s, node)
+		defer stop()
+		node.put(of(p, says(v1.PodRunning, true, "")))
+		time.Sleep(time.Hour)
+		s.set(func(s *server) { s.fail = nil })
+		time.Sleep(downPauses.Max + downPauses.Max/5)
+		synctest.Wait()
+		told(t, s, node)
+	})
+}
+
+// TestBusy: 300 pods at once on a slow server. Ready goes first, what changes while it waits is told once.
+func TestBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, node := newServer(t), newTable()
+		s.latency = constant(2 * time.Second)
+		var pods []*v1.Pod
+		for i := range 300 {
+			p := bound(fmt.Sprint("p", i), types.UID(fmt.Sprint("u", i)))
+			p.Status = *says(v1.PodRunning, false, "")
+			pods = append(pods, p)
+			s.put(p)
+		}
+		r, stop := start(t, s, node)
+		defer stop()
+		for i, p := range pods {
+			node.put(of(p, says(v1.PodRunning, false, fmt.Sprint("detail ", i))))
+		}
+		time.Sleep(time.Second)
+		for _, p := range pods {
+			node.put(of(p, says(v1.PodRunning, false, "newer")))
+		}
+		for _, p := range pods[250:] {
+			node.put(of(p, says(v1.PodRunning, true, "newer")))
+		}
+		time.Sleep(16 * time.Second) // 8 that were on their way, then 50 of 8 at a time
+		ready := 0
+		for _, p := range pods {
+			if api := s.pod(p.UID); find(api.Status.Conditions, v1.PodReady).Status == v1.ConditionTrue {
+				ready++
+			}
+		}
+		if ready != 50 {
+			t.Errorf("%d of 50 are ready after 17 s", ready)
+		}
+		for r.State().Waiting > 0 && s.since() < time.Hour {
+			time.Sleep(time.Second)
+		}
+		told(t, s, node)
+		if n := s.count("", 0); n > 310 || s.since() > 80*time.Second {
+			t.Errorf("%d calls in %v", n, s.since())
+		}
+	})
+}
+
+// TestRestart: an agent that is killed with calls under way loses nothing; the next one tells what is missing.
+func TestRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, node := newServer(t), newTable()
+		s.latency = constant(100 * time.Millisecond)
+		for i := range 50 {
+			p := bound(fmt.Sprint("p", i), types.UID(fmt.Sprint("u", i)))
+			s.put(p)
+			node.put(of(p, says(v1.PodRunning, true, "")))
+		}
+		_, stop := start(t, s, node)
+		time.Sleep(250 * time.Millisecond)
+		stop()
+		before := s.since()
+		_, stop = start(t, s, node)
+		defer stop()
+		time.Sleep(10 * time.Second)
+		told(t, s, node)
+		if n := s.count("", before); n > 50-16+8 {
+			t.Errorf("%d calls after the restart, though 16 pods had been told", n)
+		}
+	})
+}
+
+// TestSecondRun: the same reporter may run again after it ended.
+func TestSecondRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, node := newServer(t), newTable()
+		p := bound("web", "u1")
+		s.put(p)
+		s.latency = constant(time.Second)
+		node.put(of(p, says(v1.PodRunning, true, "")))
+		r, stop := start(t, s, node)
+		time.Sleep(time.Millisecond)
+		stop()
+		ended := make(chan error, 1)
+		ctx := t.Context()
+		go func() { ended <- r.Run(ctx) }()
+		time.Sleep(2 * time.Second)
+		told(t, s, node)
+	})
+}
+
+// TestRefusals: what becomes of a pod that the server does not want to hear about, while others go on.
+func TestRefusals(t *testing.T) {
+	conflict := apierrors.NewConflict(podsResource, "bad", errors.New("Precondition failed"))
+	tests := map[string]struct {
+		err  error
+		most int // calls in ten minutes
+		logs int
+	}{
+		"not found":      {apierrors.NewNotFound(podsResource, "bad"), 6, 0},
+		"conflict":       {conflict, 25, 0},
+		"forbidden":      {apierrors.NewForbidden(podsResource, "bad", errors.New("not your pod")), 15, 1},
+		"internal error": {apierrors.NewInternalError(errors.New("webhook")), 80, 1},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, node := newServer(t), newTable()
+				s.latency = constant(time.Millisecond)
+				bad, good := bound("bad", "u1"), bound("good", "u2")
+				s.put(bad)
+				s.put(good)
+				s.fail = func(_, name string) error {
+					if name == "bad" {
+						return test.err
+					}
+					return nil
+				}
+				var log bytes.Buffer
+				r, stop := start(t, s, node, func(c *Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+				defer stop()
+				node.put(of(bad, says(v1.PodRunning, true, "")))
+				for i := range 600 {
+					node.put(of(good, says(v1.PodRunning, i%2 == 0, "")))
+					time.Sleep(900 * time.Millisecond)
+					if got := find(s.pod("u2").Status.Conditions, v1.PodReady); got == nil || (got.Status == v1.ConditionTrue) != (i%2 == 0) {
+						t.Fatalf("round %d: the other pod was not told: %v", i, got)
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				if n := s.count("", 0) - 600; n > test.most || n < 2 {
+					t.Errorf("%d calls for the bad pod, want at most %d", n, test.most)
+				}
+				if d, ok := r.Pod("u1"); name != "not found" && (!ok || d.Error == "" || d.Tries < 2) {
+					t.Errorf("debt %+v, %v", d, ok)
+				}
+				if n := strings.Count(log.String(), "does not take"); n != test.logs {
+					t.Errorf("%d refusals logged, want %d:\n%s", n, test.logs, log.String())
+				}
+				s.set(func(s *server) { s.fail = nil })
+				s.edit("u1", func(p *v1.Pod) { p.Labels = map[string]string{"a": "b"} })
+				time.Sleep(refusedPauses.Max + refusedPauses.Max/5)
+				told(t, s, node)
+			})
+		})
+	}
+}
+
+// TestSameNameAgain: a pod that was deleted by force and made again with the same name is another pod.
+func TestSameNameAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, node := newServer(t), newTable()
+		old := bound("web", "u1")
+		s.put(old)
+		s.lag = constant(3 * time.Second)
+		_, stop := start(t, s, node)
+		defer stop()
+		s.drop("u1")
+		fresh := bound("web", "u2")
+		s.put(fresh)
+		node.put(of(old, says(v1.PodFailed, false, "old"))) // the watch does not know yet
+		node.put(of(fresh, says(v1.PodRunning, true, "")))
+		time.Sleep(10 * time.Second)
+		told(t, s, node)
+		if got := s.pod("u2").Status.Phase; got != v1.PodRunning {
+			t.Errorf("the new pod is %s", got)
+		}
+	})
+}
+
+// TestUnsynced: nothing is told before the server's pods are known.
+func TestUnsynced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, node := newServer(t), newTable()
+		p := bound("web", "u1")
+		node.put(of(p, says(v1.PodRunning, true, "")))
+		_, stop := start(t, s, node, func(c *Config) { c.Absent = func(types.UID) bool { return true } })
+		defer stop()
+		time.Sleep(time.Hour)
+		if n := s.count("", 0); n != 0 {
+			t.Errorf("%d calls", n)
+		}
+		s.put(p)
+		synctest.Wait()
+		told(t, s, node)
+	})
+}
