@@ -2,15 +2,14 @@ package serve
 
 import (
 	"errors"
-	"io"
-	"log"
 	"net/http"
-	"net/http/httputil"
 	"net/url"
 	"strings"
 
+	"github.com/gorilla/websocket"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/bosun-project/bosun/internal/access"
 	"github.com/bosun-project/bosun/internal/fault"
 	"github.com/bosun-project/bosun/internal/pod"
 	"github.com/bosun-project/bosun/internal/worker"
@@ -37,7 +36,7 @@ func parseStreamQuery(q url.Values) (streamQuery, error) {
 
 // exec streams a new command of a running container.
 func (f *Faces) exec(w http.ResponseWriter, r *http.Request) {
-	f.stream(w, r, func(c *pod.Container, q streamQuery) (string, error) {
+	f.stream(w, r, "exec", func(c *pod.Container, q *streamQuery) (string, error) {
 		if len(q.command) == 0 {
 			return "", refuse(http.StatusBadRequest, "exec needs at least one word of a command, as ?command=")
 		}
@@ -49,56 +48,81 @@ func (f *Faces) exec(w http.ResponseWriter, r *http.Request) {
 
 // attach streams a running container's first process. Whether that has a terminal is up to its specification.
 func (f *Faces) attach(w http.ResponseWriter, r *http.Request) {
-	f.stream(w, r, func(c *pod.Container, q streamQuery) (string, error) {
-		if e := f.find(r.PathValue("namespace"), r.PathValue("pod"), ""); e != nil {
+	f.stream(w, r, "attach", func(c *pod.Container, q *streamQuery) (string, error) {
+		if e, _ := f.named(r); e != nil {
 			if spec, _ := pod.FindContainer(e.Desired.Pod, c.Name); spec != nil {
 				q.tty = spec.TTY
 			}
 		}
+		q.stderr = q.stderr && !q.tty
 		return f.cfg.Streams.Attach(r.Context(), &cri.AttachRequest{
-			ContainerId: c.ID, Tty: q.tty, Stdin: q.stdin, Stdout: q.stdout, Stderr: q.stderr && !q.tty,
+			ContainerId: c.ID, Tty: q.tty, Stdin: q.stdin, Stdout: q.stdout, Stderr: q.stderr,
 		})
 	})
 }
 
-// stream finds the container, has the runtime open a stream, and joins the two connections.
-func (f *Faces) stream(w http.ResponseWriter, r *http.Request, open func(*pod.Container, streamQuery) (string, error)) {
-	at, err := f.openStream(r, open)
+// stream finds the container, has the runtime open a stream, and joins the two connections. open may change the query
+// to what it asked the runtime for.
+func (f *Faces) stream(w http.ResponseWriter, r *http.Request, kind string, open func(*pod.Container, *streamQuery) (string, error)) {
+	var q streamQuery
+	at, err := f.openStream(r, &q, open)
 	if err != nil {
-		code := statusOf(err)
-		if code == http.StatusInternalServerError {
-			f.cfg.Log.Warn("a stream to a container cannot be opened", "path", r.URL.Path, "err", err)
-		}
-		http.Error(w, err.Error(), code)
+		f.sayNo(w, r, err)
+		return
+	}
+	f.tell(r, kind)
+	if websocket.IsWebSocketUpgrade(r) && offers(r, channelsV5) {
+		f.channels(w, r, at, q)
 		return
 	}
 	f.join(w, r, at)
 }
 
-func (f *Faces) openStream(r *http.Request, open func(*pod.Container, streamQuery) (string, error)) (*url.URL, error) {
+// tell writes down that somebody uses a pod, since this is seen nowhere else if they came past the API server.
+func (f *Faces) tell(r *http.Request, kind string) {
+	args := []any{"kind", kind, "namespace", r.PathValue("namespace"), "pod", r.PathValue("pod"), "from", r.RemoteAddr}
+	if c := r.PathValue("container"); c != "" {
+		args = append(args, "container", c)
+	}
+	if user, ok := access.UserOf(r.Context()); ok {
+		args = append(args, "user", user.Name)
+	}
+	f.cfg.Log.Info("somebody uses a pod", args...)
+}
+
+// sayNo answers with an error, and logs it if it is not the asker's.
+func (f *Faces) sayNo(w http.ResponseWriter, r *http.Request, err error) {
+	code := statusOf(err)
+	if code == http.StatusInternalServerError && r.Context().Err() == nil {
+		f.cfg.Log.Warn("a request fails", "path", r.URL.Path, "err", err)
+	}
+	http.Error(w, err.Error(), code)
+}
+
+func (f *Faces) openStream(r *http.Request, q *streamQuery, open func(*pod.Container, *streamQuery) (string, error)) (*url.URL, error) {
 	if f.cfg.Streams == nil {
 		return nil, refuse(http.StatusNotImplemented, "this agent has no streams to containers")
 	}
 	if !isUpgrade(r) {
 		return nil, refuse(http.StatusBadRequest, "Upgrade request required")
 	}
-	q, err := parseStreamQuery(r.URL.Query())
-	if err != nil {
+	var err error
+	if *q, err = parseStreamQuery(r.URL.Query()); err != nil {
 		return nil, err
 	}
-	name := r.PathValue("pod")
-	e := f.find(r.PathValue("namespace"), name, "")
-	if e == nil {
-		return nil, refuse(http.StatusNotFound, "pod does not exist")
-	}
-	c := runningContainer(e, r.PathValue("container"))
-	if uid := r.PathValue("uid"); c == nil || uid != "" && uid != string(e.Desired.Pod.UID) {
-		return nil, refuse(http.StatusInternalServerError, "container not found (%q)", r.PathValue("container"))
+	c, err := f.runningContainer(r)
+	if err != nil {
+		return nil, err
 	}
 	text, err := open(c, q)
 	if err != nil {
 		return nil, err
 	}
+	return streamURL(text)
+}
+
+// streamURL reads what the runtime gives as the place of a stream.
+func streamURL(text string) (*url.URL, error) {
 	at, err := url.Parse(text)
 	if err != nil || at.Host == "" {
 		return nil, errors.New("the runtime answered with something that is no URL of a stream") // it may hold a token: not shown
@@ -106,8 +130,22 @@ func (f *Faces) openStream(r *http.Request, open func(*pod.Container, streamQuer
 	return at, nil
 }
 
-// runningContainer is the running instance of a container, or nil (behaviour 367).
-func runningContainer(e *worker.Entry, name string) *pod.Container {
+// runningContainer finds the running instance of the container that a request names (behaviour 367).
+func (f *Faces) runningContainer(r *http.Request) (*pod.Container, error) {
+	e, known := f.named(r)
+	if !known {
+		return nil, refuse(http.StatusNotFound, "pod does not exist")
+	}
+	if e != nil {
+		if c := runs(e, r.PathValue("container")); c != nil {
+			return c, nil
+		}
+	}
+	return nil, refuse(http.StatusInternalServerError, "container not found (%q)", r.PathValue("container"))
+}
+
+// runs is the running instance of a container, or nil.
+func runs(e *worker.Entry, name string) *pod.Container {
 	for i := range e.Observed.Containers {
 		if c := &e.Observed.Containers[i]; c.Name == name && c.State == pod.Running {
 			return c
@@ -118,46 +156,16 @@ func runningContainer(e *worker.Entry, name string) *pod.Container {
 
 // statusOf turns an error of the runtime into a status.
 func statusOf(err error) int {
-	var refused *refusal
+	var no *refusal
 	switch {
-	case errors.As(err, &refused):
-		return refused.code
+	case errors.As(err, &no):
+		return no.code
 	case errors.Is(err, fault.ErrNotFound):
 		return http.StatusNotFound
 	case errors.Is(err, fault.ErrExhausted):
 		return http.StatusTooManyRequests
 	}
 	return http.StatusInternalServerError
-}
-
-// join hands the request to the runtime's streaming server, upgrade and all. It returns when either side hangs up or
-// the request's context ends.
-func (f *Faces) join(w http.ResponseWriter, r *http.Request, at *url.URL) {
-	proxy := httputil.ReverseProxy{
-		Rewrite: func(p *httputil.ProxyRequest) {
-			p.Out.URL, p.Out.Host = at, at.Host
-			p.Out.Header.Del("Authorization") // it is for this agent
-		},
-		// One connection for each stream: it is of no use to another one.
-		Transport: &http.Transport{DisableKeepAlives: true},
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			if r.Context().Err() == nil {
-				f.cfg.Log.Warn("the runtime's stream broke", "path", r.URL.Path, "err", withoutURL(err))
-			}
-			http.Error(w, "the runtime's streaming server cannot be reached: "+withoutURL(err).Error(), http.StatusBadGateway)
-		},
-		ErrorLog: log.New(io.Discard, "", 0), // a stream that is cut in the middle is everyday life
-	}
-	proxy.ServeHTTP(w, r)
-}
-
-// withoutURL takes a URL out of an error: that of a stream holds the right to use it.
-func withoutURL(err error) error {
-	var of *url.Error
-	if errors.As(err, &of) {
-		return of.Err
-	}
-	return err
 }
 
 // isUpgrade tells whether a client asks to speak another protocol.

@@ -7,11 +7,14 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/bosun-project/bosun/internal/config"
 	"github.com/bosun-project/bosun/internal/image"
 	"github.com/bosun-project/bosun/internal/machine"
 	"github.com/bosun-project/bosun/internal/note"
+	"github.com/bosun-project/bosun/internal/runtime"
 	"github.com/bosun-project/bosun/internal/source"
 	"github.com/bosun-project/bosun/internal/worker"
 )
@@ -28,6 +31,17 @@ type Streams interface {
 	Attach(ctx context.Context, request *cri.AttachRequest) (string, error)
 }
 
+// Forwarder asks the runtime for the URL of a stream to ports of a sandbox.
+type Forwarder interface {
+	PortForward(ctx context.Context, sandbox string, ports []int32) (string, error)
+}
+
+// Containers does things to running containers that are over when the call is.
+type Containers interface {
+	ExecSync(ctx context.Context, id string, command []string, timeout time.Duration) (runtime.ExecResult, error)
+	CheckpointContainer(ctx context.Context, id, location string, timeoutSeconds int64) error
+}
+
 // Numbers is what the faces need of the metrics.
 type Numbers interface {
 	Handler() http.Handler
@@ -38,30 +52,61 @@ type Numbers interface {
 	Healthcheck(name string, ok bool)
 }
 
-// Config is where the answers come from. Pods and Status are needed; what else is nil is not served, or empty.
+// Config is where the answers come from. Pods and Status are needed; what else is nil or empty is not served, or empty.
 type Config struct {
 	Pods   Pods
 	Status func(*worker.Entry) v1.PodStatus
+	// MirrorUID is the UID of a static pod's mirror pod, empty if it has none.
+	MirrorUID func(static types.UID) types.UID
 	// PodLogsDir is where the logs of all pods are.
 	PodLogsDir string
+	// SplitLogStreams is the gate PodLogsQuerySplitStreams: whether ?stream= is honoured.
+	SplitLogStreams bool
 	// Notes returns what happened, oldest first; Problems the manifests that cannot be used.
-	Notes    func() []note.Note
-	Problems func() []source.Problem
-	Machine  func() (*machine.Info, error)
-	Pulls    func(context.Context) (image.Progress, error)
-	Streams  Streams
-	Numbers  Numbers
+	Notes      func() []note.Note
+	Problems   func() []source.Problem
+	Machine    func() (*machine.Info, error)
+	Pulls      func(context.Context) (image.Progress, error)
+	Streams    Streams
+	Forward    Forwarder
+	Containers Containers
+	Numbers    Numbers
+	// CheckpointsDir is where checkpoints of containers go; empty: none are made.
+	CheckpointsDir string
+	// SystemLogsDir is the directory that /logs/ shows (/var/log); empty is enableSystemLogHandler off.
+	SystemLogsDir string
+	// SystemLogQuery is enableSystemLogQuery: whether /logs/?query= asks the journal.
+	SystemLogQuery bool
 	// Checks are asked by /healthz beside ping and log, which always pass while the server answers.
 	Checks []Check
 	// Debugging is enableDebuggingHandlers: whether logs, exec, attach and the like are served.
 	Debugging bool
-	Log       *slog.Logger
+	// Profiling is enableProfilingHandler: whether /debug/pprof is served.
+	Profiling bool
+	// SetVerbosity sets how much is logged, 0 to 10 as klog counts; nil is enableDebugFlagsHandler off.
+	SetVerbosity func(level int)
+	// Kubelet is the configuration in force, for /configz. It must hold no secrets.
+	Kubelet *config.KubeletConfiguration
+	// Flags are the command line's flags in force, by name, for /flagz. They must hold no secrets.
+	Flags func() map[string]string
+	// About is what /statusz says of this program.
+	About *About
+	Log   *slog.Logger
+}
+
+// About is a running program.
+type About struct {
+	// Version is the Kubernetes version it claims, such as 1.37.1.
+	Version string
+	Started time.Time
 }
 
 // Faces answers requests.
 type Faces struct {
 	cfg Config
 	now func() time.Time
+	// journal is the command that reads the system's journal.
+	journal string
 }
 
 // New builds the faces; Handler serves them.
@@ -78,10 +123,13 @@ func New(cfg Config) *Faces {
 	if cfg.Pulls == nil {
 		cfg.Pulls = func(context.Context) (image.Progress, error) { return image.Progress{}, nil }
 	}
+	if cfg.MirrorUID == nil {
+		cfg.MirrorUID = func(types.UID) types.UID { return "" }
+	}
 	if cfg.Numbers == nil {
 		cfg.Numbers = noNumbers{}
 	}
-	return &Faces{cfg: cfg, now: time.Now}
+	return &Faces{cfg: cfg, now: time.Now, journal: "journalctl"}
 }
 
 type noNumbers struct{}

@@ -85,7 +85,11 @@ func (w flushing) Write(p []byte) (int, error) {
 }
 
 func (f *Faces) openLog(r *http.Request) (*containerlog.Reading, logQuery, error) {
-	q, err := parseLogQuery(r.URL.Query(), f.now())
+	query := r.URL.Query()
+	if !f.cfg.SplitLogStreams {
+		query.Del("stream")
+	}
+	q, err := parseLogQuery(query, f.now())
 	if err != nil {
 		return nil, q, err
 	}
@@ -257,6 +261,15 @@ func parseLogQuery(q url.Values, now time.Time) (logQuery, error) {
 		}
 	}
 	out.Tail = number(tail, 0)
+	switch stream := q.Get("stream"); {
+	case bad != nil, stream == "", stream == v1.LogStreamAll:
+	case stream != v1.LogStreamStdout && stream != v1.LogStreamStderr:
+		bad = refuse(http.StatusUnprocessableEntity, "stream: %q is not one of All, Stdout, Stderr", stream)
+	case out.Tail != nil:
+		bad = refuse(http.StatusUnprocessableEntity, "`tailLines` and specific `stream` are mutually exclusive for now")
+	default:
+		out.Stream = strings.ToLower(stream)
+	}
 	if limit := number("limitBytes", 1); limit != nil {
 		out.LimitBytes = *limit
 	}

@@ -55,13 +55,23 @@ func running(e *worker.Entry) (v1.Pod, bool) {
 	return p, len(p.Spec.Containers) > 0
 }
 
+// named finds the pod that a request names, and tells whether there is one of that name at all. A UID in the path must
+// be its own, or that of its mirror pod, by which the API server knows a static pod (behaviour 367).
+func (f *Faces) named(r *http.Request) (e *worker.Entry, known bool) {
+	namespace, name, uid := r.PathValue("namespace"), r.PathValue("pod"), r.PathValue("uid")
+	if e := f.find(namespace, name, uid); e != nil || uid == "" {
+		return e, e != nil
+	}
+	return nil, f.find(namespace, name, "") != nil
+}
+
 // find returns the pod of that name: the wanted one if an older one of the name is still ending.
 func (f *Faces) find(namespace, name, uid string) *worker.Entry {
 	entries, _ := f.cfg.Pods.Pods()
 	var found *worker.Entry
 	for _, e := range entries {
 		p := e.Desired.Pod
-		if p.Namespace != namespace || p.Name != name || uid != "" && string(p.UID) != uid {
+		if p.Namespace != namespace || p.Name != name || p.Annotations[names.ConfigMirror] != "" || !f.goesBy(e, uid) {
 			continue
 		}
 		if found == nil || !found.Desired.Wanted && e.Desired.Wanted {
@@ -69,4 +79,10 @@ func (f *Faces) find(namespace, name, uid string) *worker.Entry {
 		}
 	}
 	return found
+}
+
+// goesBy tells whether a UID means a pod; none at all does.
+func (f *Faces) goesBy(e *worker.Entry, uid string) bool {
+	own := e.Desired.Pod.UID
+	return uid == "" || uid == string(own) || uid == string(f.cfg.MirrorUID(own))
 }

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,7 +31,9 @@ type Server struct {
 	handler http.Handler
 	log     *slog.Logger
 	open    func(ctx context.Context, address string) (net.Listener, error)
-	at      latest.Cell[net.Addr]
+	// tls is nil for a server without.
+	tls *tls.Config
+	at  latest.Cell[net.Addr]
 }
 
 // NewHealth builds the health server (10248) on host:port.
@@ -118,7 +121,14 @@ func (s *Server) serve(ctx context.Context, l net.Listener) error {
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(l) }()
+	go func() {
+		if s.tls != nil {
+			server.TLSConfig = s.tls.Clone()
+			ended <- server.ServeTLS(l, "", "")
+			return
+		}
+		ended <- server.Serve(l)
+	}()
 	var err error
 	select {
 	case err = <-ended:
