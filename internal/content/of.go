@@ -152,7 +152,7 @@ func (b *builder) downward(items []v1.DownwardAPIVolumeFile) error {
 
 // projected adds the files of all sources; all that is missing is told at once.
 func (b *builder) projected(sources []v1.VolumeProjection) error {
-	var missing several
+	var missing []error
 	whole := b.field
 	for i := range sources {
 		b.field = fmt.Sprintf("%s.sources[%d]", whole, i)
@@ -166,7 +166,7 @@ func (b *builder) projected(sources []v1.VolumeProjection) error {
 		}
 	}
 	b.field = whole
-	return missing.orNil()
+	return Join(missing...)
 }
 
 func (b *builder) projection(s *v1.VolumeProjection) error {
@@ -207,32 +207,3 @@ func SourceName(s *v1.VolumeProjection) string {
 	return ""
 }
 
-// several are errors that are told in one line.
-type several []error
-
-func (s several) Error() string {
-	var texts []string
-	for _, err := range s {
-		if text := err.Error(); !slices.Contains(texts, text) {
-			texts = append(texts, text)
-		}
-	}
-	if len(texts) == 1 {
-		return texts[0]
-	}
-	return "[" + strings.Join(texts, ", ") + "]"
-}
-
-// Unwrap lets errors.Is and errors.As find each of them.
-func (s several) Unwrap() []error { return s }
-
-// orNil is nil for no errors, and a lone error itself.
-func (s several) orNil() error {
-	switch len(s) {
-	case 0:
-		return nil
-	case 1:
-		return s[0]
-	}
-	return s
-}
