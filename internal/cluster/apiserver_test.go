@@ -287,7 +287,7 @@ func (s *apiServer) write(w http.ResponseWriter, r *http.Request, code int, o ru
 	case *authenticationv1.TokenRequest:
 		version = authenticationv1.SchemeGroupVersion
 	}
-	if err := s.codecs.EncoderForVersion(info.Serializer, version).Encode(o, w); err != nil {
+	if err := s.codecs.EncoderForVersion(info.Serializer, version).Encode(o.DeepCopyObject(), w); err != nil {
 		s.t.Error(err)
 	}
 }
@@ -431,7 +431,7 @@ func (s *apiServer) stream(w http.ResponseWriter, r *http.Request) func(kind str
 		if _, ok := o.(*metav1.Status); ok {
 			version = schema.GroupVersion{Version: "v1"}
 		}
-		raw, err := runtime.Encode(s.codecs.EncoderForVersion(info.Serializer, version), o)
+		raw, err := runtime.Encode(s.codecs.EncoderForVersion(info.Serializer, version), o.DeepCopyObject())
 		if err != nil {
 			s.t.Error(err)
 		}

@@ -170,6 +170,8 @@ type object interface {
 	metav1.Object
 }
 
+// The encoder writes into what it encodes, for a moment; so the objects of callers, which may be shared, are copied into requests.
+
 // do sends a request and decodes the answer into what it returns. what names the deed and the object: "get pod default/web".
 func do[T runtime.Object](ctx context.Context, c *Client, patience time.Duration, r *rest.Request, into T, what ...string) (T, error) {
 	ctx, cancel := context.WithTimeout(quiet(ctx), patience)

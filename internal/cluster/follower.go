@@ -57,6 +57,10 @@ type follower struct {
 	client *Client
 	target target
 	fares  func(error, time.Time)
+
+	// The Reflector does not wait for the goroutine that it lists in.
+	mu     sync.Mutex
+	over   bool
 	asking sync.WaitGroup
 
 	// The following are used by the Reflector's goroutine, and by the one that it waits for while listing.
@@ -86,6 +90,9 @@ func follow[T object](ctx context.Context, c *Client, t target, as func(runtime.
 	defer func() {
 		stop()
 		keeping.Wait()
+		f.mu.Lock()
+		f.over = true
+		f.mu.Unlock()
 		f.asking.Wait()
 	}()
 	for {
@@ -110,9 +117,21 @@ func (f *follower) keep(ctx context.Context, store cache.ReflectorStore) {
 	}
 }
 
+// ask makes the end of following wait for asking.Done. It is false when it has ended.
+func (f *follower) ask() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.over {
+		f.asking.Add(1)
+	}
+	return !f.over
+}
+
 // list lists the target once the API server lets it.
 func (f *follower) list(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-	f.asking.Add(1)
+	if !f.ask() {
+		return nil, context.Canceled
+	}
 	defer f.asking.Done()
 	for again := options.Continue == ""; ; again = true { // the next page of a list comes at once
 		if err := f.turn(ctx, again); err != nil {

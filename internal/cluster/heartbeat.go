@@ -28,7 +28,7 @@ func (c *Client) GetNode(ctx context.Context, name string) (*corev1.Node, error)
 
 // CreateNode makes a node.
 func (c *Client) CreateNode(ctx context.Context, node *corev1.Node) (*corev1.Node, error) {
-	return do(ctx, c, c.heartbeat.patience, c.nodes("POST").Body(node), &corev1.Node{}, "create node", node.Name)
+	return do(ctx, c, c.heartbeat.patience, c.nodes("POST").Body(node.DeepCopy()), &corev1.Node{}, "create node", node.Name)
 }
 
 // PatchNode changes labels, annotations, taints; patch is a strategic merge patch.
@@ -50,12 +50,12 @@ func (c *Client) GetLease(ctx context.Context, name string) (*coordinationv1.Lea
 
 // CreateLease makes the lease of a node.
 func (c *Client) CreateLease(ctx context.Context, lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
-	return do(ctx, c, c.heartbeat.patience, c.leases("POST").Body(lease), &coordinationv1.Lease{}, "create lease", lease.Name)
+	return do(ctx, c, c.heartbeat.patience, c.leases("POST").Body(lease.DeepCopy()), &coordinationv1.Lease{}, "create lease", lease.Name)
 }
 
 // UpdateLease writes the lease of a node; the error is a conflict if it is not as it was read.
 func (c *Client) UpdateLease(ctx context.Context, lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
-	return do(ctx, c, c.heartbeat.patience, c.leases("PUT").Name(lease.Name).Body(lease), &coordinationv1.Lease{}, "update lease", lease.Name)
+	return do(ctx, c, c.heartbeat.patience, c.leases("PUT").Name(lease.Name).Body(lease.DeepCopy()), &coordinationv1.Lease{}, "update lease", lease.Name)
 }
 
 // ask sends a request whose answer does not matter beyond success.

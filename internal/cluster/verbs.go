@@ -24,7 +24,7 @@ func (c *Client) GetPod(ctx context.Context, namespace, name string) (*corev1.Po
 
 // CreatePod makes a pod: a mirror of a static one.
 func (c *Client) CreatePod(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, error) {
-	r := c.core().Post().Namespace(pod.Namespace).Resource("pods").Body(pod)
+	r := c.core().Post().Namespace(pod.Namespace).Resource("pods").Body(pod.DeepCopy())
 	return do(ctx, c, c.main.patience, r, &corev1.Pod{}, "create pod", pod.Namespace+"/"+pod.Name)
 }
 
@@ -71,13 +71,13 @@ func withUID(patch []byte, uid types.UID) ([]byte, error) {
 
 // CreateToken asks for a token of a service account.
 func (c *Client) CreateToken(ctx context.Context, namespace, account string, request *authenticationv1.TokenRequest) (*authenticationv1.TokenRequest, error) {
-	r := c.core().Post().Namespace(namespace).Resource("serviceaccounts").Name(account).SubResource("token").Body(request)
+	r := c.core().Post().Namespace(namespace).Resource("serviceaccounts").Name(account).SubResource("token").Body(request.DeepCopy())
 	return do(ctx, c, c.main.patience, r, &authenticationv1.TokenRequest{}, "create token of service account", namespace+"/"+account)
 }
 
 // CreateCSR makes a certificate signing request.
 func (c *Client) CreateCSR(ctx context.Context, csr *certificatesv1.CertificateSigningRequest) (*certificatesv1.CertificateSigningRequest, error) {
-	r := c.main.groups[certificatesv1.SchemeGroupVersion].Post().Resource("certificatesigningrequests").Body(csr)
+	r := c.main.groups[certificatesv1.SchemeGroupVersion].Post().Resource("certificatesigningrequests").Body(csr.DeepCopy())
 	return do(ctx, c, c.main.patience, r, &certificatesv1.CertificateSigningRequest{}, "create certificate signing request", csr.Name+csr.GenerateName)
 }
 
@@ -89,19 +89,19 @@ func (c *Client) GetCSR(ctx context.Context, name string) (*certificatesv1.Certi
 
 // ReviewToken asks whom a token stands for.
 func (c *Client) ReviewToken(ctx context.Context, review *authenticationv1.TokenReview) (*authenticationv1.TokenReview, error) {
-	r := c.main.groups[authenticationv1.SchemeGroupVersion].Post().Resource("tokenreviews").Body(review)
+	r := c.main.groups[authenticationv1.SchemeGroupVersion].Post().Resource("tokenreviews").Body(review.DeepCopy())
 	return do(ctx, c, c.main.patience, r, &authenticationv1.TokenReview{}, "review a token")
 }
 
 // ReviewAccess asks whether somebody may do something.
 func (c *Client) ReviewAccess(ctx context.Context, review *authorizationv1.SubjectAccessReview) (*authorizationv1.SubjectAccessReview, error) {
-	r := c.main.groups[authorizationv1.SchemeGroupVersion].Post().Resource("subjectaccessreviews").Body(review)
+	r := c.main.groups[authorizationv1.SchemeGroupVersion].Post().Resource("subjectaccessreviews").Body(review.DeepCopy())
 	return do(ctx, c, c.main.patience, r, &authorizationv1.SubjectAccessReview{}, "review the access of", review.Spec.User)
 }
 
 // CreateEvent makes an event in its namespace.
 func (c *Client) CreateEvent(ctx context.Context, event *corev1.Event) (*corev1.Event, error) {
-	r := c.events.groups[corev1.SchemeGroupVersion].Post().Namespace(event.Namespace).Resource("events").Body(event)
+	r := c.events.groups[corev1.SchemeGroupVersion].Post().Namespace(event.Namespace).Resource("events").Body(event.DeepCopy())
 	return do(ctx, c, c.events.patience, r, &corev1.Event{}, "create event", event.Namespace+"/"+event.Name)
 }
 
