@@ -164,6 +164,10 @@ func (c *Client) CloseConnections() { c.wire.closeConnections() }
 // Link tells whether the API server answers.
 func (c *Client) Link() *latest.Cell[Link] { return &c.wire.link.cell }
 
+// Back returns a channel that is closed when the API server next answers after having been away for a second or longer. Who waits to try
+// again takes it before the attempt, and tries again at once when it is closed.
+func (c *Client) Back() <-chan struct{} { return c.wire.link.whenBack() }
+
 // An object is anything that the API server keeps.
 type object interface {
 	runtime.Object

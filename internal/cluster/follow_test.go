@@ -323,7 +323,7 @@ func TestServerIsAwayAndComesBack(t *testing.T) {
 		if took := time.Since(began); took > 500*time.Millisecond {
 			t.Errorf("it took %v from the first answer to the news", took)
 		}
-		if link := c.Link().Value(); !link.Up || link.Returns != 1 {
+		if link := c.Link().Value(); !link.Up || link.Err != nil {
 			t.Errorf("the link is %+v", link)
 		}
 	})

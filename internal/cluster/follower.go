@@ -72,8 +72,8 @@ type follower struct {
 	pause       time.Duration
 	// lives is since when the newest watch lives or lived, zero if it did not come to life.
 	lives time.Time
-	// returns is how often the API server had come back when the newest attempt began.
-	returns uint64
+	// back is closed when the API server has come back since the newest attempt began.
+	back <-chan struct{}
 }
 
 // atOnce is how many attempts are made without a pause at first, and after a watch that lived: a watch that begins with a list, and
@@ -260,7 +260,7 @@ func (f *follower) turn(ctx context.Context, pace bool) error {
 	} else if err := f.wait(ctx); err != nil {
 		return err
 	}
-	f.returns = f.client.Link().Value().Returns
+	f.back = f.client.Back()
 	return ctx.Err()
 }
 
@@ -270,19 +270,13 @@ func (f *follower) wait(ctx context.Context) error {
 	f.tries++
 	timer := time.NewTimer(backoff.Jitter(f.pause, 0.5, fmt.Sprint(f.client.node, f.target.what, f.tries)))
 	defer timer.Stop()
-	for {
-		link, newer := f.client.Link().Get()
-		if link.Returns != f.returns {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-timer.C:
-			return nil
-		case <-newer:
-		}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+	case <-f.back:
 	}
+	return nil
 }
 
 // failed notes why an attempt failed.

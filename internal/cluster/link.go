@@ -16,9 +16,6 @@ type Link struct {
 	Err error
 	// Since is when it began to answer, or to fail.
 	Since time.Time
-	// Returns counts how many times it came back after having been away for a second or longer. Who waits to try again should do so at
-	// once when this grows.
-	Returns uint64
 }
 
 // away is how long the API server must have failed for its next answer to count as a return. Without it, waiters would be woken by every
@@ -28,6 +25,17 @@ const away = time.Second
 type link struct {
 	mu   sync.Mutex
 	cell latest.Cell[Link]
+	back chan struct{}
+}
+
+// whenBack returns a channel that is closed at the next return.
+func (l *link) whenBack() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.back == nil {
+		l.back = make(chan struct{})
+	}
+	return l.back
 }
 
 func (l *link) answered(status int, now time.Time) {
@@ -41,11 +49,11 @@ func (l *link) answered(status int, now time.Time) {
 	if was.Up {
 		return
 	}
-	next := Link{Up: true, Since: now, Returns: was.Returns}
-	if was.Err != nil && now.Sub(was.Since) >= away {
-		next.Returns++
+	l.cell.Set(Link{Up: true, Since: now})
+	if was.Err != nil && now.Sub(was.Since) >= away && l.back != nil {
+		close(l.back)
+		l.back = nil
 	}
-	l.cell.Set(next)
 }
 
 func (l *link) failed(err error, now time.Time) {
@@ -55,7 +63,7 @@ func (l *link) failed(err error, now time.Time) {
 	if was.Err != nil && was.Err.Error() == err.Error() {
 		return
 	}
-	next := Link{Err: err, Since: now, Returns: was.Returns}
+	next := Link{Err: err, Since: now}
 	if was.Err != nil {
 		next.Since = was.Since
 	}
