@@ -68,6 +68,8 @@ var sameFloor = map[edge]string{
 	{"status", "plan"}:       "a status shows what is remembered, and asks what starts again",
 	{"status", "qos"}:        "a status names the class",
 	{"status", "translate"}:  "a status and a container's environment name the pod's addresses in the same order",
+	{"content", "environ"}:   "variables and files show the same fields of a pod",
+	{"plan", "content"}:      "a volume is set up anew when what it shows has changed",
 	{"admission", "plan"}:    "a verdict is the plan's to read",
 	{"admission", "qos"}:     "what fits, and who gives way, follows from requests and class",
 	{"health", "plan"}:       "what probes say is a fact that the plan asks for",

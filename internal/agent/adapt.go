@@ -13,6 +13,9 @@ import (
 	"github.com/bosun-project/bosun/internal/hook"
 	"github.com/bosun-project/bosun/internal/image"
 	"github.com/bosun-project/bosun/internal/metrics"
+	"github.com/bosun-project/bosun/internal/narrate"
+	"github.com/bosun-project/bosun/internal/note"
+	"github.com/bosun-project/bosun/internal/objects"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
 	"github.com/bosun-project/bosun/internal/probe"
@@ -24,14 +27,21 @@ import (
 type images struct {
 	puller  *image.Puller
 	metrics *metrics.Metrics
+	// objects has the secrets of pods; nil without an API server.
+	objects *objects.Loop
+	notes   note.Sink
 }
 
 func (i images) Ensure(
 	ctx context.Context, p *v1.Pod, c *v1.Container, sandbox *runtimeapi.PodSandboxConfig, pulling func(),
 ) (plan.ResolvedImage, plan.Pulled, *plan.Fault) {
 	pulled := false
+	logins, lacking := pullSecrets(ctx, i.objects, p)
+	if len(lacking) > 0 {
+		i.notes(narrate.NoPullSecret(p, lacking, time.Now()))
+	}
 	r, err := i.puller.Ensure(ctx, image.Request{
-		Image: c.Image, Policy: c.ImagePullPolicy, Annotations: p.Annotations, Sandbox: sandbox,
+		Image: c.Image, Policy: c.ImagePullPolicy, Annotations: p.Annotations, Sandbox: sandbox, Secrets: logins,
 		OnPull: func() {
 			pulled = true
 			pulling()

@@ -24,9 +24,11 @@ import (
 	"github.com/bosun-project/bosun/internal/metrics"
 	"github.com/bosun-project/bosun/internal/nodestatus"
 	"github.com/bosun-project/bosun/internal/note"
+	"github.com/bosun-project/bosun/internal/objects"
 	"github.com/bosun-project/bosun/internal/observe"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/probe"
+	"github.com/bosun-project/bosun/internal/report"
 	"github.com/bosun-project/bosun/internal/runtime"
 	"github.com/bosun-project/bosun/internal/serve"
 	"github.com/bosun-project/bosun/internal/source"
@@ -55,8 +57,10 @@ type Agent struct {
 	// ips are the node's addresses; they may come and change while the agent runs (behaviour 352).
 	ips latest.Cell[[]string]
 
-	// member is nil on a node without an API server.
-	member *member
+	// member, and what serves it alone, is nil on a node without an API server.
+	member   *member
+	objects  *objects.Loop
+	reporter *report.Reporter
 
 	notes    *note.List
 	ledger   *ledger.Ledger
@@ -162,7 +166,7 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 	a.set = worker.New(worker.Config{
 		Doer: performer, Ledger: a.ledger, Judge: a.judge, Wanted: a.wanted.Get, Node: a.facts.Get, LeaveStrays: o.LeaveStrays,
 		Remembered: remembered, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
-		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health,
+		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health, Content: a.contentRevisions,
 		Rejected: a.metrics.Rejected, Restarted: a.metrics.Restarted,
 	})
 	a.observer = observe.New(observe.Config{
@@ -176,6 +180,9 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 	a.buildRotator()
 	a.buildProber()
 	a.buildLimits()
+	if a.member != nil {
+		a.buildReporter()
+	}
 	a.buildFaces()
 	return nil
 }
@@ -185,7 +192,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ledgers sync.WaitGroup
 	ledgers.Go(func() { runAll(base, a.log, []actor{{"ledger", a.ledger.Run}}) })
-	runAll(ctx, a.log, slices.Concat(a.member.actors(), []actor{
+	runAll(ctx, a.log, slices.Concat(a.membership(), []actor{
 		{"observer", a.observer.Run}, {"node facts", a.tellNode}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}, {"cleaner", a.cleaner.Run},
 		{"log rotation", a.rotator.Run}, {"prober", a.prober.Run}, {"addresses", a.addresses}, {"limits", a.limits.Run},
 	}, a.sources, a.faces))

@@ -69,7 +69,11 @@ func (a *Agent) buildSources(manifests []string, remembered map[types.UID]plan.R
 		}
 	}
 	if a.member != nil {
-		api := source.NewAPI(source.APIConfig{Bound: a.member.bound.Get})
+		kept, err := a.buildObjects()
+		if err != nil {
+			return err
+		}
+		api := source.NewAPI(source.APIConfig{Bound: a.member.bound.Get, Kept: kept})
 		cells = append(cells, api.Cell())
 		a.sources = append(a.sources, actor{"pods of the API", api.Run})
 	}
@@ -88,7 +92,12 @@ func (a *Agent) buildPerformer(ctx context.Context) (*perform.Performer, error) 
 	if a.ids, err = userns.New(ctx, ids); err != nil {
 		return nil, err
 	}
-	found := volume.New(volume.Config{RootDir: a.cfg.RootDir, Allocatable: a.settings.allocatable})
+	made := volume.Config{RootDir: a.cfg.RootDir, Allocatable: a.settings.allocatable}
+	var api perform.Objects
+	if a.member != nil {
+		made.Content, api = a.contentOf, classes{a.objects}
+	}
+	found := volume.New(made)
 	puller, err := a.buildPuller()
 	if err != nil {
 		return nil, err
@@ -101,7 +110,7 @@ func (a *Agent) buildPerformer(ctx context.Context) (*perform.Performer, error) 
 	files := podfs.New(podfs.Config{RootDir: a.cfg.RootDir, PodLogsDir: k.PodLogsDir, Volumes: found})
 	a.buildCleaner(found, files)
 	performer := perform.New(perform.Config{
-		Runtime: a.client, Images: images{puller, a.metrics}, Volumes: found,
+		Runtime: a.client, Images: images{puller, a.metrics, a.objects, a.note}, Volumes: found, Objects: api,
 		Cgroups:    a.cgroups,
 		Files:      files,
 		Hooks:      hooks{hook.New(hook.Config{Runtime: commands{a.client}, Version: version, Notes: a.note}), a.metrics},

@@ -3,16 +3,20 @@ package agent
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
-	"log/slog"
+	"io/fs"
+	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
+	"github.com/bosun-project/bosun/internal/certs"
 	"github.com/bosun-project/bosun/internal/cluster"
-	"github.com/bosun-project/bosun/internal/config"
 	"github.com/bosun-project/bosun/internal/latest"
 	"github.com/bosun-project/bosun/internal/source"
 )
@@ -20,13 +24,27 @@ import (
 // kubernetes is the version of Kubernetes that Bosun stands in for, as nodes tell it.
 const kubernetes = "v1.37.1"
 
-// member is what an agent of a cluster hears from the API server, as it was heard last.
+// member is what makes an agent one of a cluster: the way to the API server, and what was heard there last.
 type member struct {
 	client *cluster.Client
-	// bound holds all pods of this node, mirror pods too.
+	// certificate is the node's own, nil until the node has joined.
+	certificate atomic.Pointer[certs.Client]
+	// joined becomes true when the node has what it takes to speak to the API server as itself.
+	joined latest.Cell[bool]
+	// joining tells how it gets there, and ownCert how its certificate stands since.
+	joining latest.Cell[certs.State]
+
+	// bound holds all pods of this node, mirror pods too, and byUID the same ones by their identity.
 	bound latest.Cell[source.Bound]
+	byUID latest.Cell[apiPods]
 	// node is the object of this node.
 	node latest.Cell[ownNode]
+}
+
+// apiPods are the pods of this node as the API server has them. Synced tells whether it is known which there are.
+type apiPods struct {
+	pods   map[types.UID]*v1.Pod
+	synced bool
 }
 
 // ownNode is the object of this node: nil if it is known that there is none.
@@ -35,33 +53,134 @@ type ownNode struct {
 	known  bool
 }
 
-// newMember builds the client. Nothing is sent.
-func newMember(c *config.Config, to *rest.Config, node, release string, certificate func() *tls.Certificate, observe func(cluster.Request), log *slog.Logger) (*member, error) {
-	k := &c.Kubelet
+// join makes this agent one of a cluster. Nothing is sent.
+func (a *Agent) join(release string) error {
+	m := &member{}
+	to, err := a.apiServer()
+	if err != nil {
+		return err
+	}
+	m.client, err = cluster.New(a.clientConfig(to, release, func() *tls.Certificate {
+		if c := m.certificate.Load(); c != nil {
+			return c.Current()
+		}
+		return nil
+	}))
+	if err != nil {
+		return fmt.Errorf("--kubeconfig: %w", err)
+	}
+	a.member = m
+	return nil
+}
+
+// apiServer is where the API server is. A node that is yet to join knows it from its bootstrap kubeconfig, whose identity is for
+// joining only.
+func (a *Agent) apiServer() (*rest.Config, error) {
+	to, err := cluster.LoadKubeconfig(a.cfg.Kubeconfig)
+	if err == nil || a.cfg.BootstrapKubeconfig == "" {
+		return to, err
+	}
+	if _, missing := os.Stat(a.cfg.Kubeconfig); !errors.Is(missing, fs.ErrNotExist) {
+		a.log.Warn("kubeconfig cannot be used", "err", err)
+	}
+	if to, err = cluster.LoadKubeconfig(a.cfg.BootstrapKubeconfig); err != nil {
+		return nil, err
+	}
+	return rest.AnonymousClientConfig(to), nil
+}
+
+func (a *Agent) clientConfig(to *rest.Config, release string, certificate func() *tls.Certificate) cluster.Config {
+	k := &a.cfg.Kubelet
 	events := cluster.Limit{QPS: float32(*k.EventRecordQPS), Burst: int(k.EventBurst)}
 	if events.QPS == 0 { // as the configuration has it: no limit
 		events.QPS = -1
 	}
-	client, err := cluster.New(cluster.Config{
-		REST: to, Node: node, UserAgent: cluster.UserAgent(kubernetes, release), ContentType: k.ContentType,
+	return cluster.Config{
+		REST: to, Node: a.host.Name, UserAgent: cluster.UserAgent(kubernetes, release), ContentType: k.ContentType,
 		Requests: cluster.Limit{QPS: float32(*k.KubeAPIQPS), Burst: int(k.KubeAPIBurst)}, Events: events,
 		HeartbeatPatience:    min(k.NodeStatusUpdateFrequency.Duration, time.Duration(k.NodeLeaseDurationSeconds)*time.Second),
-		GetClientCertificate: certificate, Observe: observe, Log: log,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("--kubeconfig: %w", err)
+		GetClientCertificate: certificate, Log: a.log,
 	}
-	return &member{client: client}, nil
 }
 
-// join makes this agent one of a cluster.
-func (a *Agent) join(release string) error {
-	to, err := cluster.LoadKubeconfig(a.cfg.Kubeconfig)
+// enter gets what the node needs to be itself to the API server, and keeps it valid.
+func (a *Agent) enter(ctx context.Context) error {
+	m := a.member
+	connect := func(kubeconfig string) (certs.Requests, func(), error) {
+		to, err := cluster.LoadKubeconfig(kubeconfig)
+		if err != nil {
+			return nil, nil, err
+		}
+		c, err := cluster.New(a.clientConfig(to, "", nil))
+		if err != nil {
+			return nil, nil, err
+		}
+		return requests{c}, c.CloseConnections, nil
+	}
+	err := certs.Bootstrap(ctx, certs.BootstrapConfig{
+		Kubeconfig: a.cfg.Kubeconfig, BootstrapKubeconfig: a.cfg.BootstrapKubeconfig, CertDir: a.cfg.CertDir, NodeName: a.host.Name,
+		Connect: connect, State: &m.joining, Log: a.log,
+	})
 	if err != nil {
 		return err
 	}
-	a.member, err = newMember(a.cfg, to, a.host.Name, release, nil, nil, a.log)
-	return err
+	client, err := certs.NewClient(certs.ClientConfig{
+		Kubeconfig: a.cfg.Kubeconfig, CertDir: a.cfg.CertDir, NodeName: a.host.Name, Rotate: a.cfg.Kubelet.RotateCertificates,
+		BootstrapKubeconfig: a.cfg.BootstrapKubeconfig, Connect: connect, Log: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	m.certificate.Store(client)
+	m.client.CloseConnections()
+	m.joined.Set(true)
+	ctx, cancel := context.WithCancel(ctx)
+	var following sync.WaitGroup
+	defer following.Wait()
+	defer cancel()
+	following.Go(func() {
+		for {
+			_, newer := client.Changed().Get()
+			select {
+			case <-ctx.Done():
+				return
+			case <-newer:
+				m.client.CloseConnections()
+			}
+		}
+	})
+	return client.Run(ctx, requests{m.client})
+}
+
+// membership is what makes the node a member and keeps it one.
+func (a *Agent) membership() []actor {
+	m := a.member
+	if m == nil {
+		return nil
+	}
+	return []actor{
+		{"membership", a.enter}, m.once(actor{"pods of the API server", m.followPods}), m.once(actor{"node of the API server", m.followNode}),
+		m.once(actor{"status of pods", a.reporter.Run}),
+	}
+}
+
+// once makes an actor wait until the node has joined the cluster.
+func (m *member) once(a actor) actor {
+	run := a.run
+	a.run = func(ctx context.Context) error {
+		for {
+			joined, newer := m.joined.Get()
+			if joined {
+				return run(ctx)
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-newer:
+			}
+		}
+	}
+	return a
 }
 
 // ownNode is the object of this node as the API server has it, and a channel that is closed when it has another one.
@@ -72,35 +191,32 @@ func (m *member) ownNode() (ownNode, <-chan struct{}) {
 	return m.node.Get()
 }
 
-// actors are what keeps the cells newest.
-func (m *member) actors() []actor {
-	if m == nil {
-		return nil
-	}
-	return []actor{
-		{"pods of the API server", func(ctx context.Context) error {
-			m.client.FollowPods(ctx, func(l cluster.Listing[*v1.Pod]) { m.bound.Set(source.Bound{Pods: l.Objects, Synced: l.Synced}) })
-			return nil
-		}},
-		{"node of the API server", func(ctx context.Context) error {
-			m.client.FollowNode(ctx, func(l cluster.Listing[*v1.Node]) {
-				seen := ownNode{known: l.Synced}
-				if len(l.Objects) > 0 {
-					seen.object = l.Objects[0]
-				}
-				m.node.Set(seen)
-			})
-			return nil
-		}},
-	}
+// followPods and followNode keep the cells newest.
+func (m *member) followPods(ctx context.Context) error {
+	m.client.FollowPods(ctx, func(l cluster.Listing[*v1.Pod]) {
+		all := make(map[types.UID]*v1.Pod, len(l.Objects))
+		for _, p := range l.Objects {
+			all[p.UID] = p
+		}
+		m.byUID.Set(apiPods{all, l.Synced})
+		m.bound.Set(source.Bound{Pods: l.Objects, Synced: l.Synced})
+	})
+	return nil
 }
 
-// pods are all pods of this node as the API server has them, by UID.
+func (m *member) followNode(ctx context.Context) error {
+	m.client.FollowNode(ctx, func(l cluster.Listing[*v1.Node]) {
+		seen := ownNode{known: l.Synced}
+		if len(l.Objects) > 0 {
+			seen.object = l.Objects[0]
+		}
+		m.node.Set(seen)
+	})
+	return nil
+}
+
+// pods are all pods of this node as the API server has them.
 func (m *member) pods() (map[types.UID]*v1.Pod, bool, <-chan struct{}) {
-	b, newer := m.bound.Get()
-	out := make(map[types.UID]*v1.Pod, len(b.Pods))
-	for _, p := range b.Pods {
-		out[p.UID] = p
-	}
-	return out, b.Synced, newer
+	p, newer := m.byUID.Get()
+	return p.pods, p.synced, newer
 }

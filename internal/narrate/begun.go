@@ -1,7 +1,10 @@
 package narrate
 
 import (
+	"strings"
 	"time"
+
+	v1 "k8s.io/api/core/v1"
 
 	"github.com/bosun-project/bosun/internal/note"
 	"github.com/bosun-project/bosun/internal/plan"
@@ -45,6 +48,15 @@ func whyKilled(m plan.Memory, e plan.Effect) string {
 // Pulling tells that the pull of a container's image has really begun. image is as the pod spells it.
 func Pulling(d *pod.Desired, container, image string, now time.Time) []note.Note {
 	return one(d, container, note.Normal, reason.Pulling, `Pulling image "`+image+`"`, now)
+}
+
+// NoPullSecret tells that logins to registries are missing which the pod names. The pull is tried all the same.
+func NoPullSecret(p *v1.Pod, names []string, at time.Time) note.Note {
+	return note.Note{
+		At: at, About: note.About{Kind: "Pod", Namespace: p.Namespace, Name: p.Name, UID: p.UID},
+		Level: note.Warning, Reason: reason.FailedToRetrieveImagePullSecret,
+		Message: "Unable to retrieve some image pull secrets (" + strings.Join(names, ", ") + "); attempting to pull the image may not succeed.",
+	}
 }
 
 // minor marks notes that a log need not show.

@@ -104,6 +104,11 @@ func podIPs(seen plan.Seen, node *translate.Node) []string {
 
 func (x *Performer) environment(ctx context.Context, d *pod.Desired, c *v1.Container, node *translate.Node, ips []string) ([]environ.Var, error) {
 	facts := environ.Facts{NodeName: node.Name, HostIPs: node.HostIPs, PodIPs: ips, Allocatable: x.cfg.Allocatable}
+	if x.cfg.Objects != nil {
+		if err := x.cfg.Objects.Fill(ctx, d, c, &facts); err != nil {
+			return nil, err
+		}
+	}
 	for _, f := range environ.NeedOf(c).Files {
 		content, err := x.cfg.Volumes.Read(ctx, d.Pod, f.Volume, f.Path)
 		if err != nil {

@@ -99,11 +99,23 @@ func (x *Performer) podInputs(ctx context.Context, p *v1.Pod) (translate.PodInpu
 	if err != nil {
 		return translate.PodInputs{}, err
 	}
-	// A node without an API server has no RuntimeClass objects: the class names the runtime's handler itself. The
-	// runtime says so if it has none of that name (behaviour 46).
-	handler := ""
-	if p.Spec.RuntimeClassName != nil {
-		handler = *p.Spec.RuntimeClassName
+	handler, err := x.handler(ctx, p)
+	if err != nil {
+		return translate.PodInputs{}, err
 	}
 	return translate.PodInputs{Handler: handler, CgroupParent: x.cfg.Cgroups.Parent(p), UserNamespace: ids}, nil
+}
+
+// handler is the way a pod's containers are to be run; empty is the runtime's default. A node without an API server has no
+// RuntimeClass objects: the class names the runtime's handler itself. The runtime says so if it has none of that name
+// (behaviour 46).
+func (x *Performer) handler(ctx context.Context, p *v1.Pod) (string, error) {
+	switch class := p.Spec.RuntimeClassName; {
+	case class == nil || *class == "":
+		return "", nil
+	case x.cfg.Objects == nil:
+		return *class, nil
+	default:
+		return x.cfg.Objects.RuntimeHandler(ctx, *class)
+	}
 }

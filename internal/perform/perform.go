@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/bosun-project/bosun/internal/environ"
 	"github.com/bosun-project/bosun/internal/fault"
 	"github.com/bosun-project/bosun/internal/note"
 	"github.com/bosun-project/bosun/internal/plan"
@@ -87,6 +88,14 @@ type Namespaces interface {
 	Release(uid types.UID)
 }
 
+// Objects are what the API server has for pods.
+type Objects interface {
+	// Fill adds what the variables of a container are made from.
+	Fill(ctx context.Context, d *pod.Desired, c *v1.Container, f *environ.Facts) error
+	// RuntimeHandler is the runtime's handler that a runtime class stands for.
+	RuntimeHandler(ctx context.Context, class string) (string, error)
+}
+
 // Config is what a Performer is built from.
 type Config struct {
 	Runtime    Runtime
@@ -96,6 +105,8 @@ type Config struct {
 	Files      Files
 	Hooks      Hooks
 	Namespaces Namespaces
+	// Objects is nil on a node without an API server.
+	Objects Objects
 	// Node returns the node's settings, with the resolver file read anew.
 	Node func() translate.Node
 	// Allocatable is what the node can give to pods, for resource fields.

@@ -5,6 +5,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/bosun-project/bosun/internal/content"
 	"github.com/bosun-project/bosun/internal/pod"
 )
 
@@ -44,10 +45,10 @@ func (d *draft) prepare() {
 
 // contentOf is what a volume's content is made from now; zero if that never changes.
 func (d *draft) contentOf(v *v1.Volume) uint64 {
-	if v.ConfigMap != nil || v.Secret != nil || v.Projected != nil || v.DownwardAPI != nil {
-		return d.in.Facts.Content
+	if !content.Live(v) {
+		return 0
 	}
-	return 0
+	return d.in.Facts.Content ^ content.Mark(d.in.Desired.Pod, v)
 }
 
 // ready tells whether directories, cgroup and volumes are there.
