@@ -44,6 +44,9 @@ type BootstrapConfig struct {
 func Bootstrap(ctx context.Context, c BootstrapConfig) error {
 	err := Usable(c.Kubeconfig, time.Now())
 	if err == nil {
+		if err := (&store{dir: c.CertDir, name: clientPairs}).tidy(); err != nil {
+			c.Log.Warn("cannot remove the key of a certificate request that is done", "err", err)
+		}
 		return nil
 	}
 	if c.BootstrapKubeconfig == "" {

@@ -32,6 +32,7 @@ type ClientConfig struct {
 
 	watch func(*slog.Logger) watcher // for tests
 	step  func(string) error         // for tests
+	every time.Duration              // for tests
 }
 
 // Client is the node's client certificate. It is safe for use by several goroutines.
@@ -88,7 +89,10 @@ func (c *Client) State() *latest.Cell[State] { return &c.state }
 // Run follows the files and renews the certificate until ctx ends, and returns its error. requests are made with the
 // present certificate, and may be nil if it is not to be renewed.
 func (c *Client) Run(ctx context.Context, requests Requests) error {
-	r := &renewer{board: c.board, log: c.c.Log, failed: c.c.RenewFailed, seed: c.c.NodeName, watch: c.c.watch}
+	if err := c.store.tidy(); err != nil {
+		c.c.Log.Warn("cannot remove the key of a certificate request that is done", "err", err)
+	}
+	r := &renewer{board: c.board, log: c.c.Log, failed: c.c.RenewFailed, seed: c.c.NodeName, watch: c.c.watch, every: c.c.every}
 	return r.rounds(ctx, func(now time.Time) round { return c.turn(requests, now) })
 }
 

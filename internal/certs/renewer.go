@@ -21,6 +21,7 @@ type renewer struct {
 	failed func()                     // counts failures; may be nil
 	seed   string                     // spreads the pauses of nodes
 	watch  func(*slog.Logger) watcher // newDirWatch if nil
+	every  time.Duration              // slowLook if zero
 
 	flight *flight
 	wanted string        // what the pauses are about
@@ -117,12 +118,15 @@ func (r *renewer) rounds(ctx context.Context, turn func(now time.Time) round) er
 	if r.watch == nil {
 		r.watch = newDirWatch
 	}
+	if r.every == 0 {
+		r.every = slowLook
+	}
 	w := r.watch(r.log)
 	hearing.Go(func() { w.run(ctx) })
 	defer hearing.Wait()
 	defer cancel()
 	defer r.land()
-	timer := time.NewTimer(slowLook)
+	timer := time.NewTimer(r.every)
 	defer timer.Stop()
 	for {
 		now := time.Now()
@@ -153,7 +157,7 @@ func (r *renewer) rounds(ctx context.Context, turn func(now time.Time) round) er
 
 // sleep is how long nothing is to be done unless something is heard.
 func (r *renewer) sleep(at, now time.Time) time.Duration {
-	d := slowLook
+	d := r.every
 	if !at.IsZero() {
 		d = min(d, at.Sub(now))
 	}

@@ -39,6 +39,7 @@ type ServingConfig struct {
 
 	watch func(*slog.Logger) watcher // for tests
 	step  func(string) error         // for tests
+	every time.Duration              // for tests
 }
 
 // Serving is the node's serving certificate. It is safe for use by several goroutines.
@@ -96,7 +97,10 @@ func (s *Serving) State() *latest.Cell[State] { return &s.state }
 
 // Run follows files and addresses, makes, asks for and renews the certificate until ctx ends, and returns its error.
 func (s *Serving) Run(ctx context.Context) error {
-	r := &renewer{board: s.board, log: s.c.Log, failed: s.c.RenewFailed, seed: s.c.NodeName, watch: s.c.watch}
+	if err := s.store.tidy(); err != nil {
+		s.c.Log.Warn("cannot remove the key of a certificate request that is done", "err", err)
+	}
+	r := &renewer{board: s.board, log: s.c.Log, failed: s.c.RenewFailed, seed: s.c.NodeName, watch: s.c.watch, every: s.c.every}
 	return r.rounds(ctx, s.turn)
 }
 

@@ -160,6 +160,22 @@ func (s *store) forget() error {
 	return removeFile(s.pendingKey())
 }
 
+// tidy removes the key of a request whose pair is the current one: a crash came before forget.
+func (s *store) tidy() error {
+	text, err := readFile(s.pendingKey())
+	if err != nil {
+		return nil // there is none, or key replaces it
+	}
+	p, err := s.load()
+	if err != nil {
+		return nil
+	}
+	if k, err := parseKey(text); err != nil || !samePublic(k.signer.Public(), p.leaf.PublicKey) {
+		return nil
+	}
+	return s.forget()
+}
+
 func newKey() (*signingKey, error) {
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
