@@ -1,8 +1,6 @@
 package host
 
 import (
-	"context"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,46 +55,9 @@ func TestMostPIDs(t *testing.T) {
 	}
 }
 
-func TestAddresses(t *testing.T) {
-	for _, c := range []struct {
-		given, name string
-		want        []string
-		wrong       bool
-	}{
-		{given: "192.0.2.7", want: []string{"192.0.2.7"}},
-		{given: "192.0.2.7,2001:db8::7", want: []string{"192.0.2.7", "2001:db8::7"}},
-		{given: "127.0.0.1", wrong: true},
-		{name: "192.0.2.9", want: []string{"192.0.2.9"}},
-	} {
-		var given []netip.Addr
-		for text := range strings.SplitSeq(c.given, ",") {
-			if text != "" {
-				given = append(given, netip.MustParseAddr(text))
-			}
-		}
-		got, err := Addresses(context.Background(), given, c.name)
-		if diff := cmp.Diff(c.want, got); diff != "" || (err != nil) != c.wrong {
-			t.Errorf("Addresses(%s, %s): %v\n%s", c.given, c.name, err, diff)
-		}
-	}
-}
-
 func TestRead(t *testing.T) {
 	f, err := Read("me")
 	if err != nil || f.Name != "me" || f.CPUs < 1 || f.Memory < 1<<20 {
 		t.Errorf("Read() = %+v, %v", f, err)
-	}
-}
-
-// Old tutorials name the node 127.0.0.1.
-func TestAddressesOfANameThatIsLoopback(t *testing.T) {
-	got, err := Addresses(context.Background(), nil, "127.0.0.1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range got {
-		if netip.MustParseAddr(a).IsLoopback() {
-			t.Errorf("a node address is %s, which others cannot reach", a)
-		}
 	}
 }
