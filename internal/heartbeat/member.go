@@ -180,7 +180,17 @@ func (m *member) take(n *v1.Node) {
 		}
 		m.cfg.Notes(nodestatus.StatusNote(m.cfg.Name, word, time.Now()))
 	}
-	m.base = n
+	m.base = lean(n)
+}
+
+// lean is an object without what is of no use here, and may be longer than all the rest.
+func lean(n *v1.Node) *v1.Node {
+	if n.ManagedFields == nil {
+		return n
+	}
+	out := *n
+	out.ManagedFields = nil
+	return &out
 }
 
 // register makes the Node object, or adopts the one there is (behaviour 285).
@@ -266,7 +276,7 @@ func (m *member) adopt(ctx context.Context, f nodestatus.Facts, n *v1.Node) erro
 // registered begins to keep a Node object.
 func (m *member) registered(n *v1.Node) {
 	now := time.Now()
-	m.base, m.seen, m.doubt, m.ignored = n, false, false, ignored{}
+	m.base, m.seen, m.doubt, m.ignored = lean(n), false, false, ignored{}
 	m.registeredAt, m.sureAt, m.reportAt = now, now, now
 	m.try.worked(now)
 	m.object.Set(n.UID)

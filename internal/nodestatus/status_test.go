@@ -306,7 +306,7 @@ func TestPatch(t *testing.T) {
 		}
 		return s
 	}
-	for range 2000 {
+	for range 500 {
 		previous, next := status(), status()
 		if chance() {
 			previous = v1.NodeStatus{}
