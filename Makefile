@@ -9,7 +9,7 @@ SOAK   ?= 10000
 SEED   ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check unit integration test-v2 soak bench tools images deps clean
+.PHONY: help build run cluster cluster-down test check unit integration test-v2 soak bench tools images deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,15 @@ build: ## build bin/bosun
 
 run: build runtime images ## run the example pod: builds all it needs, brings up a container runtime, Ctrl-C ends it
 	bin/bosun up examples/nginx-log --images $(IMAGES) --runtime-dir $(BIN)
+
+cluster: build tools images ## bring up a Kubernetes cluster with Bosun as its only node, and say how to use it
+	@$(GO) build -o $(BIN)/cluster ./tests/cluster
+	@$(BIN)/cluster up -dir $(CACHE)/cluster -bin $(BIN) -images $(IMAGES) -bosun bin/bosun
+
+cluster-down: ## end it, and remove all it made
+	@mkdir -p $(BIN)
+	@$(GO) build -o $(BIN)/cluster ./tests/cluster
+	@$(BIN)/cluster down -dir $(CACHE)/cluster -bin $(BIN)
 
 test: check histories integration ## everything: check, then the integration tests on a real containerd
 
@@ -68,4 +77,5 @@ images: deps ## build the nginx, busybox, pause and testbox images (once)
 	@cd tools/mkimage && $(GO) run -trimpath -buildvcs=false . -cache "$$(../cachedir.sh)" -out $(IMAGES) $(CURDIR)/images
 
 clean: ## remove what was built in this checkout (the machine-wide cache stays)
+	@[ ! -e $(CACHE)/cluster ] || $(MAKE) -s cluster-down
 	rm -rf bin $(CACHE)

@@ -25,11 +25,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/bosun-project/bosun/internal/testbed"
 	"github.com/bosun-project/bosun/internal/testbed/controlplane"
 )
-
-func TestMain(m *testing.M) { testbed.Main(m) }
 
 // patience bounds what takes a moment on an idle machine and a while on a busy one.
 const patience = 60 * time.Second

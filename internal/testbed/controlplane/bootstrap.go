@@ -26,7 +26,7 @@ func (p *Plane) allowBootstrap(ctx context.Context) error {
 		},
 	}
 	// The namespace is made by the API server, a moment after it is ready.
-	err := p.apiServer.await(ctx, func(ctx context.Context) error {
+	err := p.apiServer.Await(ctx, func(ctx context.Context) error {
 		_, err := p.admin.CoreV1().Secrets(token.Namespace).Create(ctx, token, metav1.CreateOptions{})
 		if apierrors.IsAlreadyExists(err) {
 			return nil

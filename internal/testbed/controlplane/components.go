@@ -104,7 +104,7 @@ func writeServiceAccountKey(base string) error {
 	return os.WriteFile(base+".pub", pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}), 0o644)
 }
 
-func (p *Plane) etcdProgram() program {
+func (p *Plane) etcdProgram() Program {
 	client, peer := fmt.Sprint("https://127.0.0.1:", p.ports.Etcd), fmt.Sprint("https://127.0.0.1:", p.ports.EtcdPeer)
 	return p.program("etcd",
 		"--name=bosun", "--data-dir="+p.etcdData(),
@@ -117,7 +117,7 @@ func (p *Plane) etcdProgram() program {
 		"--log-level=warn")
 }
 
-func (p *Plane) apiServerProgram() program {
+func (p *Plane) apiServerProgram() Program {
 	return p.program("kube-apiserver", append([]string{
 		"--bind-address=" + p.options.BindAddress, "--secure-port=" + strconv.Itoa(p.ports.APIServer),
 		"--advertise-address=" + p.advertise,
@@ -146,7 +146,7 @@ func (p *Plane) apiServerProgram() program {
 	}, p.options.APIServer...)...)
 }
 
-func (p *Plane) controllerManagerProgram() program {
+func (p *Plane) controllerManagerProgram() Program {
 	kubeconfig := p.file("controller-manager.kubeconfig")
 	return p.program("kube-controller-manager", append([]string{
 		"--kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
@@ -161,7 +161,7 @@ func (p *Plane) controllerManagerProgram() program {
 	}, p.options.ControllerManager...)...)
 }
 
-func (p *Plane) schedulerProgram() program {
+func (p *Plane) schedulerProgram() Program {
 	kubeconfig := p.file("scheduler.kubeconfig")
 	return p.program("kube-scheduler", append([]string{
 		"--kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
@@ -171,8 +171,8 @@ func (p *Plane) schedulerProgram() program {
 	}, p.options.Scheduler...)...)
 }
 
-func (p *Plane) program(name string, args ...string) program {
-	return program{name: name, path: filepath.Join(p.binDir, name), args: args, dir: p.Dir}
+func (p *Plane) program(name string, args ...string) Program {
+	return Program{Name: name, Path: filepath.Join(p.binDir, name), Args: args, Dir: p.Dir}
 }
 
 func (p *Plane) file(name string) string { return filepath.Join(p.Dir, name) }

@@ -65,8 +65,8 @@ func listen(wanted int) (net.Listener, error) {
 // standInAddress is used on a machine that has no address but loopback's; nobody needs to be there.
 const standInAddress = "192.0.2.1"
 
-// ownAddress is an address of this machine that is not loopback's.
-func ownAddress() string {
+// OwnAddress is an IPv4 address of this machine that is not loopback's; 192.0.2.1, which may be nowhere, if it has none.
+func OwnAddress() string {
 	addresses, _ := net.InterfaceAddrs() // none: the stand-in
 	for _, a := range addresses {
 		if ip, ok := a.(*net.IPNet); ok && ip.IP.To4() != nil && ip.IP.IsGlobalUnicast() {

@@ -19,7 +19,7 @@ func (p *Plane) KillAPIServer() error { return p.endAPIServer(syscall.SIGKILL) }
 func (p *Plane) endAPIServer(sig syscall.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	err := p.apiServer.end(sig)
+	err := p.apiServer.End(sig)
 	p.apiServer = nil
 	return err
 }
@@ -36,10 +36,10 @@ func (p *Plane) startAPIServer(ctx context.Context) error {
 		return errors.New("control plane: the API server runs already")
 	}
 	var err error
-	if p.apiServer, err = p.apiServerProgram().start(); err != nil {
+	if p.apiServer, err = p.apiServerProgram().Start(); err != nil {
 		return err
 	}
-	return p.apiServer.await(ctx, func(ctx context.Context) error { return p.healthy(ctx, "/readyz") })
+	return p.apiServer.Await(ctx, func(ctx context.Context) error { return p.healthy(ctx, "/readyz") })
 }
 
 // RestartAPIServer stops and starts it.
@@ -79,6 +79,15 @@ func (p *Plane) ThawAPIServer() error {
 	return p.apiServer.cmd.Process.Signal(syscall.SIGCONT)
 }
 
+// StopControllers ends controller manager and scheduler, so that nothing is made or bound any more.
+func (p *Plane) StopControllers() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := errors.Join(p.scheduler.End(syscall.SIGTERM), p.controllers.End(syscall.SIGTERM))
+	p.scheduler, p.controllers = nil, nil
+	return err
+}
+
 // Backup copies what the cluster knows to a directory that does not exist yet. The control plane stands still meanwhile.
 func (p *Plane) Backup(ctx context.Context, dir string) error {
 	return p.withoutStore(ctx, func() error { return os.CopyFS(dir, os.DirFS(p.etcdData())) })
@@ -101,8 +110,8 @@ func (p *Plane) Restore(ctx context.Context, dir string) error {
 func (p *Plane) withoutStore(ctx context.Context, do func() error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, part := range []**process{&p.scheduler, &p.controllers, &p.apiServer, &p.etcd} {
-		if err := (*part).end(syscall.SIGTERM); err != nil {
+	for _, part := range []**Process{&p.scheduler, &p.controllers, &p.apiServer, &p.etcd} {
+		if err := (*part).End(syscall.SIGKILL); err != nil { // what etcd has written the kernel keeps
 			return err
 		}
 		*part = nil
@@ -111,15 +120,15 @@ func (p *Plane) withoutStore(ctx context.Context, do func() error) error {
 		return err
 	}
 	var err error
-	if p.etcd, err = p.etcdProgram().start(); err != nil {
+	if p.etcd, err = p.etcdProgram().Start(); err != nil {
 		return err
 	}
 	if err := p.startAPIServer(ctx); err != nil {
 		return err
 	}
-	if p.controllers, err = p.controllerManagerProgram().start(); err != nil {
+	if p.controllers, err = p.controllerManagerProgram().Start(); err != nil {
 		return err
 	}
-	p.scheduler, err = p.schedulerProgram().start()
+	p.scheduler, err = p.schedulerProgram().Start()
 	return err
 }

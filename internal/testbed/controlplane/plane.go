@@ -75,7 +75,7 @@ type Plane struct {
 	namespaces          atomic.Int32
 
 	mu                                      sync.Mutex // of the processes
-	etcd, apiServer, controllers, scheduler *process
+	etcd, apiServer, controllers, scheduler *Process
 }
 
 // Start brings up a control plane for one test, or a benchmark, and ends it when that is over. If the test failed, the
@@ -126,7 +126,7 @@ func prepare(options Options) (*Plane, error) {
 		p.options.BindAddress = "127.0.0.1"
 	}
 	if p.advertise == "" {
-		p.advertise = ownAddress()
+		p.advertise = OwnAddress()
 	}
 	if p.serviceCIDR == "" {
 		if p.serviceCIDR, err = freeServiceCIDR(); err != nil {
@@ -191,23 +191,23 @@ func (p *Plane) open(ctx context.Context) error {
 	defer p.mu.Unlock()
 	// The API server looks for etcd only after a while of its own.
 	var err error
-	if p.etcd, err = p.etcdProgram().start(); err != nil {
+	if p.etcd, err = p.etcdProgram().Start(); err != nil {
 		return err
 	}
-	if p.apiServer, err = p.apiServerProgram().start(); err != nil {
+	if p.apiServer, err = p.apiServerProgram().Start(); err != nil {
 		return err
 	}
 	// These ask once a second whether the API server is well: it must be before they ask first.
-	if err := p.apiServer.await(ctx, func(ctx context.Context) error { return p.healthy(ctx, "/livez") }); err != nil {
+	if err := p.apiServer.Await(ctx, func(ctx context.Context) error { return p.healthy(ctx, "/livez") }); err != nil {
 		return errors.Join(err, p.whyEtcd())
 	}
-	if p.controllers, err = p.controllerManagerProgram().start(); err != nil {
+	if p.controllers, err = p.controllerManagerProgram().Start(); err != nil {
 		return err
 	}
-	if p.scheduler, err = p.schedulerProgram().start(); err != nil {
+	if p.scheduler, err = p.schedulerProgram().Start(); err != nil {
 		return err
 	}
-	if err := p.apiServer.await(ctx, func(ctx context.Context) error { return p.healthy(ctx, "/readyz") }); err != nil {
+	if err := p.apiServer.Await(ctx, func(ctx context.Context) error { return p.healthy(ctx, "/readyz") }); err != nil {
 		return err
 	}
 	p.Took.APIServer = time.Since(began)
@@ -226,7 +226,7 @@ func (p *Plane) whyEtcd() error {
 	if p.etcd.alive() {
 		return nil
 	}
-	return fmt.Errorf("etcd ended (%v); its log %s ends with:\n%s", p.etcd.cmd.ProcessState, p.etcd.log(), tail(p.etcd.log(), 3000))
+	return fmt.Errorf("etcd ended (%v); its log %s ends with:\n%s", p.etcd.cmd.ProcessState, p.etcd.Log(), tail(p.etcd.Log(), 3000))
 }
 
 // healthy asks the API server how it is: /livez or /readyz.
@@ -251,13 +251,13 @@ func (p *Plane) healthy(ctx context.Context, path string) error {
 func (p *Plane) awaitNamespace(ctx context.Context, namespace string) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		return p.controllers.await(ctx, func(ctx context.Context) error {
+		return p.controllers.Await(ctx, func(ctx context.Context) error {
 			_, err := p.admin.CoreV1().ServiceAccounts(namespace).Get(ctx, "default", metav1.GetOptions{})
 			return err
 		})
 	})
 	group.Go(func() error {
-		return p.controllers.await(ctx, func(ctx context.Context) error {
+		return p.controllers.Await(ctx, func(ctx context.Context) error {
 			_, err := p.admin.CoreV1().ConfigMaps(namespace).Get(ctx, "kube-root-ca.crt", metav1.GetOptions{})
 			return err
 		})
@@ -270,8 +270,8 @@ func (p *Plane) Stop() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var errs []error
-	for _, part := range []**process{&p.scheduler, &p.controllers, &p.apiServer, &p.etcd} {
-		errs = append(errs, (*part).end(syscall.SIGKILL))
+	for _, part := range []**Process{&p.scheduler, &p.controllers, &p.apiServer, &p.etcd} {
+		errs = append(errs, (*part).End(syscall.SIGKILL))
 		*part = nil
 	}
 	if p.ownDir {

@@ -15,31 +15,32 @@ import (
 // endPatience is how long a process may take to end by itself before it is killed.
 const endPatience = 15 * time.Second
 
-// A program is how one part of the control plane is started.
-type program struct {
-	name string
-	path string
-	args []string
-	dir  string // working directory; its log is dir/name.log
+// A Program is how a part of a cluster is started: of the control plane, or a node beside it.
+type Program struct {
+	Name string
+	Path string
+	Args []string
+	Dir  string // working directory; its log is Dir/Name.log
 }
 
-// A process is a running program. It dies with us.
-type process struct {
-	program
+// A Process is a running program. It dies with us.
+type Process struct {
+	Program
 	cmd   *exec.Cmd
 	ended chan struct{}
 }
 
-func (s program) log() string { return filepath.Join(s.dir, s.name+".log") }
+// Log is the file in which what it says goes to the end.
+func (s Program) Log() string { return filepath.Join(s.Dir, s.Name+".log") }
 
-// start runs the program. What it says goes to the end of its log.
-func (s program) start() (*process, error) {
-	log, err := os.OpenFile(s.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+// Start runs the program and does not wait for anything.
+func (s Program) Start() (*Process, error) {
+	log, err := os.OpenFile(s.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	p := &process{program: s, cmd: exec.Command(s.path, s.args...), ended: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = s.dir, log, log
+	p := &Process{Program: s, cmd: exec.Command(s.Path, s.Args...), ended: make(chan struct{})}
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = s.Dir, log, log
 	// A session of its own: Ctrl-C is for us, who then end it in order.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
@@ -56,19 +57,19 @@ func (s program) start() (*process, error) {
 		close(p.ended)
 	}()
 	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start %s: %w", s.name, err)
+		return nil, fmt.Errorf("start %s: %w", s.Name, err)
 	}
 	return p, nil
 }
 
-// end sends a signal and waits for the end; after endPatience it kills. A stopped process goes on first.
-func (p *process) end(sig syscall.Signal) error {
+// End sends a signal and waits for the end; after endPatience it kills. A stopped process goes on first.
+func (p *Process) End(sig syscall.Signal) error {
 	if p == nil {
 		return nil
 	}
 	for _, s := range []syscall.Signal{sig, syscall.SIGCONT} {
 		if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return fmt.Errorf("end %s: %w", p.name, err)
+			return fmt.Errorf("end %s: %w", p.Name, err)
 		}
 	}
 	select {
@@ -84,8 +85,11 @@ func (p *process) end(sig syscall.Signal) error {
 	}
 }
 
+// Ended is closed when the process has ended.
+func (p *Process) Ended() <-chan struct{} { return p.ended }
+
 // alive says whether the process has not ended.
-func (p *process) alive() bool {
+func (p *Process) alive() bool {
 	if p == nil {
 		return false
 	}
@@ -97,19 +101,28 @@ func (p *process) alive() bool {
 	}
 }
 
-// await asks ready again and again until it says no error. It gives up when ctx is done or the process ends.
-func (p *process) await(ctx context.Context, ready func(context.Context) error) error {
+// Await asks ready again and again until it says no error. It gives up when ctx is done or the process ends.
+func (p *Process) Await(ctx context.Context, ready func(context.Context) error) error {
+	began := time.Now()
+	pause := 20 * time.Millisecond // none of them tells when it is ready
+	var why error                  // the last that does not come of giving up
 	for {
 		err := ready(ctx)
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() == nil || why == nil {
+			why = err
+		}
+		if time.Since(began) > 10*time.Second {
+			pause = 200 * time.Millisecond
+		}
 		select {
 		case <-p.ended:
-			return fmt.Errorf("%s ended (%v) before it was ready; its log %s ends with:\n%s", p.name, p.cmd.ProcessState, p.log(), tail(p.log(), 3000))
+			return fmt.Errorf("%s ended (%v) before it was ready; its log %s ends with:\n%s", p.Name, p.cmd.ProcessState, p.Log(), tail(p.Log(), 3000))
 		case <-ctx.Done():
-			return fmt.Errorf("%s is not ready: %w (%w); its log %s ends with:\n%s", p.name, ctx.Err(), err, p.log(), tail(p.log(), 3000))
-		case <-time.After(20 * time.Millisecond): // none of them tells when it is ready
+			return fmt.Errorf("%s is not ready (%w): %w; its log %s ends with:\n%s", p.Name, ctx.Err(), why, p.Log(), tail(p.Log(), 3000))
+		case <-time.After(pause):
 		}
 	}
 }
