@@ -11,7 +11,6 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/bosun-project/bosun/internal/config"
@@ -49,8 +48,6 @@ func TestReady(t *testing.T) {
 		})
 	}
 }
-
-func at(after time.Duration) metav1.Time { return metav1.NewTime(noon.Add(after)).Rfc3339Copy() }
 
 func told(c v1.NodeCondition) string {
 	return fmt.Sprintf("%s=%s %s since %s at %s", c.Type, c.Status, c.Reason, c.LastTransitionTime.UTC().Format(time.TimeOnly), c.LastHeartbeatTime.UTC().Format(time.TimeOnly))
