@@ -56,7 +56,7 @@ func TestRandomHistories(t *testing.T) {
 
 func (h *history) step() {
 	uid := types.UID(fmt.Sprint("u", h.IntN(h.made+1)))
-	switch h.IntN(12) {
+	switch h.IntN(14) {
 	case 0, 1: // a pod is bound
 		p := bound(fmt.Sprint("p", h.made%4), types.UID(fmt.Sprint("u", h.made)))
 		h.made++
@@ -86,6 +86,28 @@ func (h *history) step() {
 		h.s.drop(uid)
 	case 10:
 		h.weather()
+	case 12: // a static pod says something
+		hash := types.UID(fmt.Sprint("static", h.IntN(3)))
+		h.table.put(Pod{UID: hash, Namespace: "default", Name: string(hash), Static: true, Rested: h.IntN(2) == 0,
+			Status: says(pick(h.chance, v1.PodPending, v1.PodRunning), h.IntN(2) == 0, "")})
+	case 13: // its mirror is made, made anew, deleted, or replaced by one of another version
+		name := fmt.Sprint("static", h.IntN(3))
+		m := mirrorOf(bound(name, types.UID(fmt.Sprint("mirror", h.made))), types.UID(pick(h.chance, name, name, "another")))
+		h.made++
+		h.s.set(func(s *server) {
+			for uid, p := range s.pods {
+				if p.Name == name {
+					s.change(uid, nil)
+				}
+			}
+			switch h.IntN(3) {
+			case 0:
+				deleted(m)
+				fallthrough
+			case 1:
+				s.change(m.UID, m)
+			}
+		})
 	case 11:
 		if h.IntN(3) == 0 {
 			h.stop()

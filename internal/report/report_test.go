@@ -519,3 +519,27 @@ func TestUnsynced(t *testing.T) {
 		told(t, s, node)
 	})
 }
+
+// BenchmarkLook is what one change costs among 300 pods that just run.
+func BenchmarkLook(b *testing.B) {
+	s, node := newServer(nil), newTable()
+	var pods []*v1.Pod
+	for i := range 300 {
+		p := bound(fmt.Sprint("p", i), types.UID(fmt.Sprint("u", i)))
+		p.Status = *says(v1.PodRunning, true, "")
+		pods = append(pods, p)
+		s.put(p)
+		node.put(of(p, says(v1.PodRunning, true, "")))
+	}
+	r := New(Config{Pods: node.Pods, API: s.API, Cluster: s})
+	statuses := []*v1.PodStatus{says(v1.PodRunning, true, ""), says(v1.PodRunning, true, "")}
+	now := time.Now()
+	r.look(now)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		b.StopTimer()
+		node.put(of(pods[7], statuses[i%2]))
+		b.StartTimer()
+		r.look(now)
+	}
+}
