@@ -69,6 +69,14 @@ func (s *server) count(of map[string]int, what string) int {
 	return of[what]
 }
 
+// asks is how many tokens were asked for.
+func (s *server) asks() int {
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.asked)
+}
+
 // following lists what is followed now.
 func (s *server) following() []string {
 	s.mu.Lock()

@@ -121,10 +121,10 @@ func TestPodsThatNeedNothing(t *testing.T) {
 		b.is("followed for a pod that is over", len(b.server.following()), 0)
 		b.want(over, static)
 		b.is("followed for a static pod", b.server.following(), []string{"services 1"})
-		b.is("tokens", len(b.server.asked), 0)
+		b.is("tokens", b.server.asks(), 0)
 		over.Status.Phase = v1.PodRunning
 		b.want(over)
-		b.is("tokens", len(b.server.asked), 1)
+		b.is("tokens", b.server.asks(), 1)
 	})
 }
 
@@ -427,7 +427,7 @@ func TestKeptObjects(t *testing.T) {
 			t.Errorf("it took %s", took)
 		}
 		b.grows("the API server is back", 150*time.Millisecond, func() {
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(60 * time.Millisecond)
 			b.server.do(func() { b.server.down = nil; b.server.objects[m] = configMap("2") })
 		})
 		time.Sleep(10 * time.Second)
