@@ -202,7 +202,7 @@ func (s *server) patch(ctx context.Context, verb, name string, patch []byte) (*v
 		return nil, err
 	}
 	if meant.Metadata.UID != s.node.UID {
-		return nil, fmt.Errorf("%s: %w", verb, apierrors.NewConflict(nodes, name, errors.New("another UID")))
+		return nil, fmt.Errorf("%s: %w", verb, apierrors.NewInvalid(v1.SchemeGroupVersion.WithKind("Node").GroupKind(), name, nil)) // as the real one does
 	}
 	is, err := strategicpatch.StrategicMergePatch(was, patch, v1.Node{})
 	if err != nil {
@@ -294,7 +294,7 @@ type world struct {
 	*server
 	loop  *Loop
 	facts latest.Cell[nodestatus.Facts]
-	back  latest.Cell[uint64]
+	back  latest.Cell[struct{}]
 
 	mu    sync.Mutex
 	notes []string
@@ -315,7 +315,7 @@ func run(t *testing.T, prepare func(*world, *Config), play func(*world)) {
 				v, newer := w.watched.Get()
 				return v.node, v.known, newer
 			},
-			Facts: w.facts.Get, Returns: w.back.Get,
+			Facts: w.facts.Get, Back: func() <-chan struct{} { _, back := w.back.Get(); return back },
 			Notes: func(n note.Note) {
 				w.mu.Lock()
 				defer w.mu.Unlock()

@@ -40,9 +40,9 @@ type Config struct {
 	// Facts is what is known of the node, and a channel that is closed when there is more. It is also asked each
 	// UpdateEvery, for what changes with time alone. While their Name is empty nothing is done.
 	Facts func() (nodestatus.Facts, <-chan struct{})
-	// Returns counts how often the API server has come back after having been away: then what failed is tried again at
-	// once. Nil if nobody knows.
-	Returns func() (times uint64, newer <-chan struct{})
+	// Back gives a channel that is closed when the API server comes back the next time after having been away: then what
+	// failed is tried again at once. Nil if nobody knows.
+	Back func() <-chan struct{}
 	// Register is registerNode: whether the Node object is created and put right. Its status is kept in any case.
 	Register bool
 	// UpdateEvery is nodeStatusUpdateFrequency, ReportEvery nodeStatusReportFrequency, LeaseDuration
@@ -91,8 +91,8 @@ func New(cfg Config) *Loop {
 	set(&cfg.UpdateEvery, 10*time.Second)
 	set(&cfg.ReportEvery, 5*time.Minute)
 	set(&cfg.LeaseDuration, 40*time.Second)
-	if cfg.Returns == nil {
-		cfg.Returns = func() (uint64, <-chan struct{}) { return 0, nil }
+	if cfg.Back == nil {
+		cfg.Back = func() <-chan struct{} { return nil }
 	}
 	return &Loop{cfg: cfg}
 }

@@ -54,7 +54,6 @@ type member struct {
 	ignored           ignored
 
 	greeting greeting
-	returns  uint64
 }
 
 // ignored is what the API server did not take over from a status it accepted, such as a field it does not know: it is
@@ -78,14 +77,10 @@ func newMember(l *Loop) *member {
 func (m *member) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	back := m.cfg.Back() // kept until it is heard: it tells once only
 	for ctx.Err() == nil {
 		facts, moreFacts := m.cfg.Facts()
 		node, known, newerNode := m.cfg.Node()
-		times, back := m.cfg.Returns()
-		if times != m.returns {
-			m.returns = times
-			m.try.hurry()
-		}
 		m.greeting.say(m.Loop, facts)
 		timer.Reset(time.Until(m.turn(ctx, facts, view{node, known})))
 		select {
@@ -93,6 +88,8 @@ func (m *member) run(ctx context.Context) {
 		case <-moreFacts:
 		case <-newerNode:
 		case <-back:
+			m.try.hurry()
+			back = m.cfg.Back()
 		case <-timer.C:
 		}
 	}

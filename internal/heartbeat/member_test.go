@@ -160,7 +160,7 @@ func TestDownAtStart(t *testing.T) {
 				}
 				w.set(func(s *server) { s.fail = nil })
 				if hint {
-					w.back.Set(1)
+					w.back.Set(struct{}{})
 					synctest.Wait()
 				} else {
 					w.after(7 * time.Second)
@@ -435,7 +435,7 @@ func TestDeletedAgainAndAgain(t *testing.T) {
 
 // TestReplaced: another object of the name is adopted, be it noticed by the watch or by a report that is refused.
 func TestReplaced(t *testing.T) {
-	for name, deaf := range map[string]bool{"the watch shows it": false, "a conflict shows it": true} {
+	for name, deaf := range map[string]bool{"the watch shows it": false, "a refusal shows it": true} {
 		t.Run(name, func(t *testing.T) {
 			run(t, nil, func(w *world) {
 				w.after(2 * time.Minute)
@@ -478,7 +478,7 @@ func TestOutage(t *testing.T) {
 		}
 		w.tell(func(f *nodestatus.Facts) { f.Runtime.NetworkReady, f.DiskPressure = true, true })
 		w.set(func(s *server) { s.fail = nil })
-		w.back.Set(1)
+		w.back.Set(struct{}{})
 		synctest.Wait()
 		if got := w.requests(); got["patch status"] != 1 || got["update lease"] != 1 {
 			t.Errorf("requests %v on return", got)

@@ -29,7 +29,7 @@ func (m *member) report(ctx context.Context, f nodestatus.Facts, round bool) (wa
 		return time.Time{}, err
 	}
 	answer, err := m.cfg.Cluster.PatchNodeStatus(ctx, m.cfg.Name, patch)
-	if err != nil { // not found, or a conflict or invalid for its UID: the object is deleted, or another one has come in its place
+	if err != nil { // not found, or invalid for its UID: the object is deleted, or another one has come in its place
 		m.doubt = apierrors.IsNotFound(err) || apierrors.IsConflict(err) || apierrors.IsInvalid(err)
 		return time.Time{}, fmt.Errorf("report the status of node %s: %w", m.cfg.Name, err)
 	}

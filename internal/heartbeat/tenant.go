@@ -20,7 +20,6 @@ type tenant struct {
 	// lease is as the API server has it; nil if that is not known.
 	lease   *coordinationv1.Lease
 	renewAt time.Time
-	returns uint64
 }
 
 func newTenant(l *Loop) *tenant {
@@ -32,14 +31,10 @@ func newTenant(l *Loop) *tenant {
 func (t *tenant) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	back := t.cfg.Back() // kept until it is heard: it tells once only
 	var owner types.UID
 	for ctx.Err() == nil {
 		uid, changed := t.object.Get()
-		times, back := t.cfg.Returns()
-		if times != t.returns {
-			t.returns = times
-			t.try.hurry()
-		}
 		if uid != owner { // another object: the lease must be its
 			owner, t.renewAt = uid, time.Time{}
 		}
@@ -52,6 +47,8 @@ func (t *tenant) run(ctx context.Context) {
 		case <-ctx.Done():
 		case <-changed:
 		case <-back:
+			t.try.hurry()
+			back = t.cfg.Back()
 		case <-elapsed:
 		}
 	}

@@ -113,7 +113,7 @@ func Adopt(existing *v1.Node, f Facts) ([]byte, error) {
 	return forObject(existing.UID, meta, nil)
 }
 
-// forObject is a patch that the API server refuses as a conflict if the object is not the one meant.
+// forObject is a patch that the API server refuses, as invalid, if the object is not the one meant.
 func forObject(uid types.UID, meta, status map[string]any) ([]byte, error) {
 	if uid != "" {
 		meta["uid"] = uid
