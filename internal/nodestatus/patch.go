@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -52,13 +51,6 @@ func timeless(s v1.NodeStatus) v1.NodeStatus {
 		s.Conditions[i].LastHeartbeatTime = metav1.Time{}
 	}
 	return s
-}
-
-// Due tells whether a status is to be reported: it has changed, or the last report was the interval ago, or in the
-// future by a clock that was set back (behaviour 290).
-func Due(previous, next v1.NodeStatus, last, now time.Time, interval time.Duration) bool {
-	since := now.Sub(last)
-	return NeedOf(previous, next) != Nothing || since >= interval || since < 0
 }
 
 // Patch is the strategic merge patch, for the status of the object with that UID, that leads from a status to the next.

@@ -236,9 +236,6 @@ func TestNeed(t *testing.T) {
 			if got := NeedOf(previous, next); got != c.want {
 				t.Errorf("need %d, want %d", got, c.want)
 			}
-			if due := Due(previous, next, noon, noon.Add(time.Minute), 5*time.Minute); due != (c.want != Nothing) {
-				t.Errorf("due: %t", due)
-			}
 		})
 	}
 	if NeedOf(v1.NodeStatus{}, Status(v1.NodeStatus{}, facts(), noon)) != AtOnce {
@@ -248,15 +245,6 @@ func TestNeed(t *testing.T) {
 	marked.Conditions[3].Status = v1.ConditionUnknown
 	if NeedOf(marked, Status(marked, facts(), noon)) != AtOnce {
 		t.Error("a node that the controller has given up can wait")
-	}
-}
-
-func TestDue(t *testing.T) { // behaviour 290
-	s := Status(v1.NodeStatus{}, facts(), noon)
-	for after, want := range map[time.Duration]bool{0: false, 4*time.Minute + 59*time.Second: false, 5 * time.Minute: true, -time.Second: true} {
-		if got := Due(s, s, noon, noon.Add(after), 5*time.Minute); got != want {
-			t.Errorf("after %s: due %t", after, got)
-		}
 	}
 }
 
