@@ -17,7 +17,6 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
-	certificatesv1beta1 "k8s.io/api/certificates/v1beta1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
@@ -75,13 +74,13 @@ type change struct {
 var listOf = map[string]runtime.Object{
 	"pods": &corev1.PodList{}, "nodes": &corev1.NodeList{}, "services": &corev1.ServiceList{}, "configmaps": &corev1.ConfigMapList{}, "secrets": &corev1.SecretList{},
 	"runtimeclasses": &nodev1.RuntimeClassList{}, "certificatesigningrequests": &certificatesv1.CertificateSigningRequestList{},
-	"v1/clustertrustbundles": &certificatesv1.ClusterTrustBundleList{}, "v1beta1/clustertrustbundles": &certificatesv1beta1.ClusterTrustBundleList{},
+	"clustertrustbundles": &certificatesv1.ClusterTrustBundleList{},
 }
 
 // newAPIServer starts an API server that ends with the test.
 func newAPIServer(t *testing.T) *apiServer {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, coordinationv1.AddToScheme, nodev1.AddToScheme, certificatesv1.AddToScheme, certificatesv1beta1.AddToScheme, authenticationv1.AddToScheme, authorizationv1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, coordinationv1.AddToScheme, nodev1.AddToScheme, certificatesv1.AddToScheme, authenticationv1.AddToScheme, authorizationv1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
@@ -216,7 +215,7 @@ func (s *apiServer) serve(w http.ResponseWriter, r *http.Request) {
 	if fault != nil && fault(w, r) {
 		return
 	}
-	switch list := listOf[kindOf(r, resource)]; {
+	switch list := listOf[resource]; {
 	case list == nil:
 		s.status(w, r, apierrors.NewNotFound(schema.GroupResource{Resource: resource}, name))
 	case verb == "GET":
@@ -247,14 +246,6 @@ func parsePath(path string) (resource, name string) {
 		name = namespace + "/" + parts[1]
 	}
 	return parts[0], name
-}
-
-// kindOf tells the versions of a resource apart where it has two.
-func kindOf(r *http.Request, resource string) string {
-	if resource == "clustertrustbundles" {
-		return versionOf(r).Version + "/" + resource
-	}
-	return resource
 }
 
 func (s *apiServer) accepts(r *http.Request) runtime.SerializerInfo {
@@ -383,7 +374,7 @@ func (s *apiServer) watch(w http.ResponseWriter, r *http.Request, resource strin
 		for _, o := range found {
 			send("ADDED", o)
 		}
-		mark := s.mark(r, resource, now)
+		mark := s.mark(resource, now)
 		mark.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
 		send("BOOKMARK", mark)
 		from = now
@@ -411,10 +402,10 @@ func (s *apiServer) watch(w http.ResponseWriter, r *http.Request, resource strin
 }
 
 // mark returns a bookmark.
-func (s *apiServer) mark(r *http.Request, resource string, version int) object {
-	items := map[string]object{"v1/clustertrustbundles": &certificatesv1.ClusterTrustBundle{}, "pods": &corev1.Pod{}, "configmaps": &corev1.ConfigMap{}, "nodes": &corev1.Node{}, "services": &corev1.Service{}, "secrets": &corev1.Secret{},
-		"runtimeclasses": &nodev1.RuntimeClass{}, "certificatesigningrequests": &certificatesv1.CertificateSigningRequest{}, "v1beta1/clustertrustbundles": &certificatesv1beta1.ClusterTrustBundle{}}
-	o := items[kindOf(r, resource)].DeepCopyObject().(object)
+func (s *apiServer) mark(resource string, version int) object {
+	items := map[string]object{"clustertrustbundles": &certificatesv1.ClusterTrustBundle{}, "pods": &corev1.Pod{}, "configmaps": &corev1.ConfigMap{}, "nodes": &corev1.Node{}, "services": &corev1.Service{}, "secrets": &corev1.Secret{},
+		"runtimeclasses": &nodev1.RuntimeClass{}, "certificatesigningrequests": &certificatesv1.CertificateSigningRequest{}}
+	o := items[resource].DeepCopyObject().(object)
 	o.SetResourceVersion(strconv.Itoa(version))
 	return o
 }

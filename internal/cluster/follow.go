@@ -5,11 +5,11 @@ import (
 	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
-	certificatesv1beta1 "k8s.io/api/certificates/v1beta1"
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // A Listing is what is known of the objects that are followed, at one moment. It and the objects are shared: nobody may change them.
@@ -40,71 +40,70 @@ func (l Listing[T]) Only() (T, bool) {
 
 // FollowPods follows the pods that are bound to this node.
 func (c *Client) FollowPods(ctx context.Context, tell func(Listing[*corev1.Pod])) {
-	follow(ctx, c, target{what: "pods of this node", fields: fields.OneTermEqualSelector("spec.nodeName", c.node),
-		kinds: []kind{{corev1.SchemeGroupVersion, "pods", &corev1.PodList{}}}}, as[*corev1.Pod], tell)
+	t := all("pods of this node", corev1.SchemeGroupVersion, "pods", &corev1.PodList{})
+	t.fields = fields.OneTermEqualSelector("spec.nodeName", c.node)
+	follow(ctx, c, t, tell)
 }
 
 // FollowNode follows this node.
 func (c *Client) FollowNode(ctx context.Context, tell func(Listing[*corev1.Node])) {
-	follow(ctx, c, one("node", "", c.node, kind{corev1.SchemeGroupVersion, "nodes", &corev1.NodeList{}}), as[*corev1.Node], tell)
+	follow(ctx, c, all("node", corev1.SchemeGroupVersion, "nodes", &corev1.NodeList{}).only("", c.node), tell)
 }
 
 // FollowServices follows the services of all namespaces.
 func (c *Client) FollowServices(ctx context.Context, tell func(Listing[*corev1.Service])) {
-	follow(ctx, c, target{what: "services", kinds: []kind{{corev1.SchemeGroupVersion, "services", &corev1.ServiceList{}}}}, as[*corev1.Service], tell)
+	follow(ctx, c, all("services", corev1.SchemeGroupVersion, "services", &corev1.ServiceList{}), tell)
 }
 
 // FollowRuntimeClasses follows the runtime classes.
 func (c *Client) FollowRuntimeClasses(ctx context.Context, tell func(Listing[*nodev1.RuntimeClass])) {
-	follow(ctx, c, target{what: "runtime classes", kinds: []kind{{nodev1.SchemeGroupVersion, "runtimeclasses", &nodev1.RuntimeClassList{}}}},
-		as[*nodev1.RuntimeClass], tell)
+	follow(ctx, c, all("runtime classes", nodev1.SchemeGroupVersion, "runtimeclasses", &nodev1.RuntimeClassList{}), tell)
 }
 
 // FollowConfigMap follows one ConfigMap.
 func (c *Client) FollowConfigMap(ctx context.Context, namespace, name string, tell func(Listing[*corev1.ConfigMap])) {
-	follow(ctx, c, one("configmap", namespace, name, kind{corev1.SchemeGroupVersion, "configmaps", &corev1.ConfigMapList{}}), as[*corev1.ConfigMap], tell)
+	follow(ctx, c, all("configmap", corev1.SchemeGroupVersion, "configmaps", &corev1.ConfigMapList{}).only(namespace, name), tell)
 }
 
 // FollowSecret follows one Secret.
 func (c *Client) FollowSecret(ctx context.Context, namespace, name string, tell func(Listing[*corev1.Secret])) {
-	follow(ctx, c, one("secret", namespace, name, kind{corev1.SchemeGroupVersion, "secrets", &corev1.SecretList{}}), as[*corev1.Secret], tell)
+	follow(ctx, c, all("secret", corev1.SchemeGroupVersion, "secrets", &corev1.SecretList{}).only(namespace, name), tell)
 }
 
 // FollowCSR follows one certificate signing request.
 func (c *Client) FollowCSR(ctx context.Context, name string, tell func(Listing[*certificatesv1.CertificateSigningRequest])) {
-	follow(ctx, c, one("certificate signing request", "", name,
-		kind{certificatesv1.SchemeGroupVersion, "certificatesigningrequests", &certificatesv1.CertificateSigningRequestList{}}),
-		as[*certificatesv1.CertificateSigningRequest], tell)
+	t := all("certificate signing request", certificatesv1.SchemeGroupVersion, "certificatesigningrequests", &certificatesv1.CertificateSigningRequestList{})
+	follow(ctx, c, t.only("", name), tell)
 }
 
-// FollowClusterTrustBundles follows all ClusterTrustBundles: v1, or v1beta1 where the API server does not have v1.
+// FollowClusterTrustBundles follows all ClusterTrustBundles. They are in certificates.k8s.io/v1 since 1.37, and an API server is never
+// older than its kubelets.
 func (c *Client) FollowClusterTrustBundles(ctx context.Context, tell func(Listing[*certificatesv1.ClusterTrustBundle])) {
-	follow(ctx, c, target{what: "cluster trust bundles", kinds: []kind{
-		{certificatesv1.SchemeGroupVersion, "clustertrustbundles", &certificatesv1.ClusterTrustBundleList{}},
-		{certificatesv1beta1.SchemeGroupVersion, "clustertrustbundles", &certificatesv1beta1.ClusterTrustBundleList{}},
-	}}, trustBundle, tell)
+	follow(ctx, c, all("cluster trust bundles", certificatesv1.SchemeGroupVersion, "clustertrustbundles", &certificatesv1.ClusterTrustBundleList{}), tell)
 }
 
-func trustBundle(o runtime.Object) (*certificatesv1.ClusterTrustBundle, bool) {
-	switch o := o.(type) {
-	case *certificatesv1.ClusterTrustBundle:
-		return o, true
-	case *certificatesv1beta1.ClusterTrustBundle:
-		return &certificatesv1.ClusterTrustBundle{ObjectMeta: o.ObjectMeta,
-			Spec: certificatesv1.ClusterTrustBundleSpec{SignerName: o.Spec.SignerName, TrustBundle: o.Spec.TrustBundle}}, true
-	}
-	return nil, false
+// target is what is followed.
+type target struct {
+	// what says it in words.
+	what     string
+	version  schema.GroupVersion
+	resource string
+	list     runtime.Object
+	// namespace and fields narrow it; empty and nil mean all.
+	namespace string
+	fields    fields.Selector
 }
 
-func one(what, namespace, name string, k kind) target {
-	t := target{what: what + " " + name, namespace: namespace, fields: fields.OneTermEqualSelector("metadata.name", name), kinds: []kind{k}}
+func all(what string, version schema.GroupVersion, resource string, list runtime.Object) target {
+	return target{what: what, version: version, resource: resource, list: list}
+}
+
+// only narrows a target to one object.
+func (t target) only(namespace, name string) target {
+	t.namespace, t.fields = namespace, fields.OneTermEqualSelector("metadata.name", name)
 	if namespace != "" {
-		t.what = what + " " + namespace + "/" + name
+		name = namespace + "/" + name
 	}
+	t.what += " " + name
 	return t
-}
-
-func as[T object](o runtime.Object) (T, bool) {
-	t, ok := o.(T)
-	return t, ok
 }

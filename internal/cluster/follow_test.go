@@ -12,7 +12,6 @@ import (
 	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
-	certificatesv1beta1 "k8s.io/api/certificates/v1beta1"
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -62,6 +61,9 @@ func TestFollowPods(t *testing.T) {
 			}
 			if l.Objects[0].ManagedFields != nil {
 				t.Error("managedFields are kept")
+			}
+			if len(heard.all) != 1 {
+				t.Errorf("before there was a listing, %d were told", len(heard.all)-1)
 			}
 			s.put("pods", podNamed("a", "3"))
 			heard.names("a", "b")
@@ -389,7 +391,7 @@ func TestWatchThatTheServerForgets(t *testing.T) {
 				return false
 			}
 			send := s.stream(w, r)
-			mark := s.mark(r, "pods", 100)
+			mark := s.mark("pods", 100)
 			mark.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
 			send("BOOKMARK", mark)
 			<-r.Context().Done()
@@ -519,28 +521,13 @@ func TestFollowTheOthers(t *testing.T) {
 		s.put("runtimeclasses", &nodev1.RuntimeClass{ObjectMeta: meta})
 		s.put("certificatesigningrequests", &certificatesv1.CertificateSigningRequest{ObjectMeta: meta})
 		s.put("certificatesigningrequests", &certificatesv1.CertificateSigningRequest{ObjectMeta: metav1.ObjectMeta{Name: "y"}})
+		s.put("clustertrustbundles", &certificatesv1.ClusterTrustBundle{ObjectMeta: meta})
+		following(t, c.FollowClusterTrustBundles).names("x")
 		following(t, c.FollowNode).names("n1")
 		following(t, c.FollowServices).names("x")
 		following(t, c.FollowRuntimeClasses).names("x")
 		following(t, func(ctx context.Context, tell func(cluster.Listing[*certificatesv1.CertificateSigningRequest])) {
 			c.FollowCSR(ctx, "x", tell)
 		}).names("x")
-	})
-}
-
-func TestTrustBundlesOfOlderServers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for _, only := range []string{"v1", "v1beta1"} {
-			s := newAPIServer(t)
-			s.fail(s.reply(apierrors.NewNotFound(schema.GroupResource{}, ""), func(r *http.Request) bool { return !strings.Contains(r.URL.Path, "/"+only+"/") }))
-			if only == "v1" {
-				s.put("clustertrustbundles", &certificatesv1.ClusterTrustBundle{ObjectMeta: metav1.ObjectMeta{Name: "x"}, Spec: certificatesv1.ClusterTrustBundleSpec{TrustBundle: "pem"}})
-			} else {
-				s.put("clustertrustbundles", &certificatesv1beta1.ClusterTrustBundle{ObjectMeta: metav1.ObjectMeta{Name: "x"}, Spec: certificatesv1beta1.ClusterTrustBundleSpec{TrustBundle: "pem"}})
-			}
-			if b, _ := following(t, s.client().FollowClusterTrustBundles).names("x").Only(); b.Spec.TrustBundle != "pem" {
-				t.Errorf("%s: got %v", only, b)
-			}
-		}
 	})
 }

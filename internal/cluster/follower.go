@@ -10,11 +10,10 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
@@ -34,23 +33,6 @@ const (
 // pauses are those between attempts, each lengthened at random by up to a half.
 var pauses = backoff.Series{Initial: 50 * time.Millisecond, Max: 8 * time.Second}
 
-// target is what is followed.
-type target struct {
-	// what says it in words.
-	what      string
-	namespace string
-	// fields narrows it; nil means all.
-	fields fields.Selector
-	// kinds are the versions to try, best first; the next one where the API server does not know one.
-	kinds []kind
-}
-
-type kind struct {
-	version  schema.GroupVersion
-	resource string
-	list     runtime.Object
-}
-
 // follower asks for one target on behalf of a Reflector. All its waiting between attempts is here, and none in the Reflector, whose pauses
 // know nothing of an API server that has come back.
 type follower struct {
@@ -65,8 +47,6 @@ type follower struct {
 
 	// The following are used by the Reflector's goroutine, and by the one that it waits for while listing.
 
-	// kind is which of the target's kinds is tried.
-	kind int
 	// free is how many attempts may still be made without a pause, pause the newest one, tries their number.
 	free, tries int
 	pause       time.Duration
@@ -81,9 +61,9 @@ type follower struct {
 const atOnce = 3
 
 // follow keeps a listing up to date and tells of it, until ctx ends.
-func follow[T object](ctx context.Context, c *Client, t target, as func(runtime.Object) (T, bool), tell func(Listing[T])) {
+func follow[T object](ctx context.Context, c *Client, t target, tell func(Listing[T])) {
 	ctx, stop := context.WithCancel(ctx)
-	shelf := newShelf(as)
+	shelf := newShelf[T]()
 	f := &follower{client: c, target: t, fares: shelf.fares, free: atOnce}
 	var keeping sync.WaitGroup
 	keeping.Go(func() { f.keep(ctx, shelf) })
@@ -137,11 +117,9 @@ func (f *follower) list(ctx context.Context, options metav1.ListOptions) (runtim
 		if err := f.turn(ctx, again); err != nil {
 			return nil, err
 		}
-		k, list := f.current()
+		list := f.target.list.DeepCopyObject()
 		began, cancel := context.WithTimeout(ctx, listPatience)
-		r := f.client.main.groups[k.version].Get().Namespace(f.target.namespace).Resource(k.resource).
-			VersionedParams(f.narrowed(options), f.client.codec).MaxRetries(0)
-		result := r.Do(began)
+		result := f.request(options).Do(began)
 		err := result.Error()
 		if err == nil {
 			err = result.Into(list)
@@ -190,9 +168,7 @@ func (f *follower) begin(ctx context.Context, options metav1.ListOptions) (watch
 	options.Watch = true
 	living, cancel := context.WithCancelCause(ctx)
 	head := time.AfterFunc(headPatience, func() { cancel(errSilent) })
-	k, _ := f.current()
-	w, err := f.client.main.groups[k.version].Get().Namespace(f.target.namespace).Resource(k.resource).
-		VersionedParams(f.narrowed(options), f.client.codec).MaxRetries(0).Watch(living)
+	w, err := f.request(options).Watch(living)
 	head.Stop()
 	if err == nil && reflect.TypeOf(w) == emptyWatch {
 		err = errEnded
@@ -231,16 +207,13 @@ func (l *stream) Stop() {
 	l.cancel(nil)
 }
 
-func (f *follower) narrowed(options metav1.ListOptions) *metav1.ListOptions {
+// request returns the request that list and watch have in common. Retrying is up to turn.
+func (f *follower) request(options metav1.ListOptions) *rest.Request {
 	if f.target.fields != nil {
 		options.FieldSelector = f.target.fields.String()
 	}
-	return &options
-}
-
-func (f *follower) current() (kind, runtime.Object) {
-	k := f.target.kinds[f.kind]
-	return k, k.list.DeepCopyObject()
+	return f.client.main.groups[f.target.version].Get().Namespace(f.target.namespace).Resource(f.target.resource).
+		VersionedParams(&options, f.client.codec).MaxRetries(0)
 }
 
 // outdated tells that the resource version asked for is too old or too new. The Reflector starts over without one.
@@ -285,8 +258,5 @@ func (f *follower) failed(err error) {
 		return
 	}
 	f.free = 0
-	if apierrors.IsNotFound(err) && len(f.target.kinds) > 1 {
-		f.kind = (f.kind + 1) % len(f.target.kinds)
-	}
 	f.fares(fmt.Errorf("follow %s: %w", f.target.what, f.client.wire.explain(err)), time.Now())
 }

@@ -8,13 +8,11 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
 )
 
 // shelf holds what a Reflector has heard of some objects. It is the Reflector's store.
 type shelf[T object] struct {
-	as func(runtime.Object) (T, bool)
 	// changed holds something while there is a listing that nobody has taken.
 	changed chan struct{}
 
@@ -24,9 +22,7 @@ type shelf[T object] struct {
 	lent bool
 }
 
-func newShelf[T object](as func(runtime.Object) (T, bool)) *shelf[T] {
-	return &shelf[T]{as: as, changed: make(chan struct{}, 1)}
-}
+func newShelf[T object]() *shelf[T] { return &shelf[T]{changed: make(chan struct{}, 1)} }
 
 // take returns the newest listing.
 func (s *shelf[T]) take() Listing[T] {
@@ -44,37 +40,34 @@ func (s *shelf[T]) change(f func(*Listing[T])) {
 	}
 	f(&s.listing)
 	s.mu.Unlock()
+	s.signal()
+}
+
+func (s *shelf[T]) signal() {
 	select {
 	case s.changed <- struct{}{}:
 	default: // the newest is taken together with those before it
 	}
 }
 
-// fares notes whether the API server answers.
+// fares notes whether the API server answers. That it does is no news before there is a listing.
 func (s *shelf[T]) fares(err error, now time.Time) {
 	s.mu.Lock()
-	have := s.listing.Err
-	same := err == nil && have == nil && !s.listing.Since.IsZero() || err != nil && have != nil && err.Error() == have.Error()
-	s.mu.Unlock()
-	if same {
-		return
+	defer s.mu.Unlock()
+	was := s.listing.Err
+	if (err == nil) != (was == nil) || s.listing.Since.IsZero() {
+		s.listing.Since = now
 	}
-	s.change(func(l *Listing[T]) {
-		if (err == nil) != (l.Err == nil) || l.Since.IsZero() {
-			l.Since = now
-		}
-		l.Err = err
-	})
+	s.listing.Err = err
+	if (err == nil) != (was == nil) || err != nil && err.Error() != was.Error() {
+		s.signal()
+	}
 }
 
 var errForeign = errors.New("the API server sent an object of another type")
 
 func (s *shelf[T]) own(obj any) (T, error) {
-	o, ok := obj.(runtime.Object)
-	var t T
-	if ok {
-		t, ok = s.as(o)
-	}
+	t, ok := obj.(T)
 	if !ok {
 		return t, fmt.Errorf("%w: %T", errForeign, obj)
 	}
