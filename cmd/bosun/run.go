@@ -24,15 +24,17 @@ func runCommand() *cobra.Command {
 			if err != nil || cfg == nil {
 				return err
 			}
-			log := logger(cfg, c.ErrOrStderr())
+			level := new(slog.LevelVar)
+			log := logger(cfg, c.ErrOrStderr(), level)
 			say(cfg, log)
-			return serveNode(c.Context(), cfg, log)
+			return serveNode(c.Context(), agent.Options{Config: cfg, Release: release, Log: log, Level: level})
 		},
 	}
 }
 
 // serveNode runs the agent as a service of the machine: with the limits, the lock and the word to systemd that go with it.
-func serveNode(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+func serveNode(ctx context.Context, o agent.Options) error {
+	cfg, log := o.Config, o.Log
 	if cfg.LockFile != "" {
 		lock, err := process.Acquire(ctx, cfg.LockFile, process.LockOptions{
 			ExitOnContention: cfg.ExitOnLockContention,
@@ -42,12 +44,13 @@ func serveNode(ctx context.Context, cfg *config.Config, log *slog.Logger) error 
 			return err
 		}
 		defer lock.Release()
-		return lock.While(ctx, func(ctx context.Context) error { return serveLocked(ctx, cfg, log) })
+		return lock.While(ctx, func(ctx context.Context) error { return serveLocked(ctx, o) })
 	}
-	return serveLocked(ctx, cfg, log)
+	return serveLocked(ctx, o)
 }
 
-func serveLocked(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+func serveLocked(ctx context.Context, o agent.Options) error {
+	cfg, log := o.Config, o.Log
 	warnings, err := process.Prepare(settings(cfg))
 	for _, w := range warnings {
 		log.Warn(w)
@@ -60,7 +63,7 @@ func serveLocked(ctx context.Context, cfg *config.Config, log *slog.Logger) erro
 	if err != nil {
 		return err
 	}
-	if a, err = agent.New(ctx, agent.Options{Config: cfg, Release: release, Log: log}); err != nil {
+	if a, err = agent.New(ctx, o); err != nil {
 		return err
 	}
 	if err := process.Ready(); err != nil {
@@ -142,10 +145,10 @@ func load(out, errs io.Writer, args []string, operands bool) (*config.Config, er
 }
 
 // logger writes what the configuration asks for: text or JSON, quieter or more talkative.
-func logger(cfg *config.Config, w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: slog.LevelInfo}
+func logger(cfg *config.Config, w io.Writer, level *slog.LevelVar) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
 	if cfg.Kubelet.Logging.Verbosity >= 4 {
-		options.Level = slog.LevelDebug
+		level.Set(slog.LevelDebug)
 	}
 	if cfg.Kubelet.Logging.Format == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))

@@ -66,7 +66,7 @@ func (u *up) run(ctx context.Context) error {
 	if u.cfg.RootDir, err = filepath.Abs(u.cfg.RootDir); err != nil {
 		return fmt.Errorf("up: find the state directory: %w", err)
 	}
-	u.log = logger(u.cfg, file)
+	u.log = logger(u.cfg, file, new(slog.LevelVar))
 	say(u.cfg, u.log)
 	for _, w := range u.cfg.Warnings {
 		fmt.Fprintln(u.errs, "warning: "+w)

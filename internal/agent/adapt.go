@@ -12,6 +12,7 @@ import (
 	"github.com/bosun-project/bosun/internal/health"
 	"github.com/bosun-project/bosun/internal/hook"
 	"github.com/bosun-project/bosun/internal/image"
+	"github.com/bosun-project/bosun/internal/latest"
 	"github.com/bosun-project/bosun/internal/metrics"
 	"github.com/bosun-project/bosun/internal/narrate"
 	"github.com/bosun-project/bosun/internal/note"
@@ -30,6 +31,8 @@ type images struct {
 	// objects has the secrets of pods; nil without an API server.
 	objects *objects.Loop
 	notes   note.Sink
+	// pulled counts pulls.
+	pulled *latest.Cell[int]
 }
 
 func (i images) Ensure(
@@ -47,6 +50,9 @@ func (i images) Ensure(
 			pulling()
 		},
 	})
+	if pulled {
+		i.pulled.Set(i.pulled.Value() + 1) // only that it changes counts
+	}
 	if err == nil {
 		i.metrics.Image(c.ImagePullPolicy, pulled, "")
 		return plan.ResolvedImage{ID: r.ID, User: r.User},

@@ -13,15 +13,19 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/bosun-project/bosun/internal/certs"
 	"github.com/bosun-project/bosun/internal/cleanup"
 	"github.com/bosun-project/bosun/internal/config"
 	"github.com/bosun-project/bosun/internal/containerlog"
+	"github.com/bosun-project/bosun/internal/events"
+	"github.com/bosun-project/bosun/internal/heartbeat"
 	"github.com/bosun-project/bosun/internal/host"
 	"github.com/bosun-project/bosun/internal/image"
 	"github.com/bosun-project/bosun/internal/latest"
 	"github.com/bosun-project/bosun/internal/ledger"
 	"github.com/bosun-project/bosun/internal/limits"
 	"github.com/bosun-project/bosun/internal/metrics"
+	"github.com/bosun-project/bosun/internal/mirror"
 	"github.com/bosun-project/bosun/internal/nodestatus"
 	"github.com/bosun-project/bosun/internal/note"
 	"github.com/bosun-project/bosun/internal/objects"
@@ -46,6 +50,8 @@ type Options struct {
 	// LeaveStrays leaves alone what is in the runtime and not this agent's.
 	LeaveStrays bool
 	Log         *slog.Logger
+	// Level is how much Log takes; nil if that cannot be changed.
+	Level *slog.LevelVar
 }
 
 // Agent is one node's agent.
@@ -58,9 +64,16 @@ type Agent struct {
 	ips latest.Cell[[]string]
 
 	// member, and what serves it alone, is nil on a node without an API server.
-	member   *member
-	objects  *objects.Loop
-	reporter *report.Reporter
+	member    *member
+	objects   *objects.Loop
+	reporter  *report.Reporter
+	heartbeat *heartbeat.Loop
+	mirrors   *mirror.Loop
+	events    *events.Loop
+	// static is what there is of static pods, nodeFacts what the node's object says, pulled counts the pulls of images.
+	static    latest.Cell[mirror.Static]
+	nodeFacts latest.Cell[nodestatus.Facts]
+	pulled    latest.Cell[int]
 
 	notes    *note.List
 	ledger   *ledger.Ledger
@@ -79,8 +92,10 @@ type Agent struct {
 	limits   *limits.Loop
 	answers  *serve.Faces
 	hearing  serve.Check
-	sources  []actor
-	faces    []actor
+	// serving is the certificate of the secure server, nil if there is none.
+	serving *certs.Serving
+	sources []actor
+	faces   []actor
 
 	// facts are what the node as a whole tells its pods.
 	facts latest.Cell[worker.Node]
@@ -182,9 +197,11 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 	a.buildLimits()
 	if a.member != nil {
 		a.buildReporter()
+		a.buildMirrors()
+		a.buildHeartbeat()
+		a.buildEvents()
 	}
-	a.buildFaces()
-	return nil
+	return a.buildFaces(o.Level)
 }
 
 // Run runs the agent until the context ends. Containers go on. The ledger ends last.
@@ -298,6 +315,9 @@ func (a *Agent) note(n note.Note) {
 	}
 	fresh := a.notes.Add(n)
 	a.metrics.Note(n)
+	if a.events != nil {
+		a.events.Sink(n)
+	}
 	say := a.log.Info
 	switch {
 	case !fresh || n.Minor:

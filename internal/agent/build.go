@@ -110,7 +110,7 @@ func (a *Agent) buildPerformer(ctx context.Context) (*perform.Performer, error) 
 	files := podfs.New(podfs.Config{RootDir: a.cfg.RootDir, PodLogsDir: k.PodLogsDir, Volumes: found})
 	a.buildCleaner(found, files)
 	performer := perform.New(perform.Config{
-		Runtime: a.client, Images: images{puller, a.metrics, a.objects, a.note}, Volumes: found, Objects: api,
+		Runtime: a.client, Images: images{puller, a.metrics, a.objects, a.note, &a.pulled}, Volumes: found, Objects: api,
 		Cgroups:    a.cgroups,
 		Files:      files,
 		Hooks:      hooks{hook.New(hook.Config{Runtime: commands{a.client}, Version: version, Notes: a.note}), a.metrics},

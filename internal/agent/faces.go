@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"log/slog"
 	"net"
 	"path/filepath"
 	"strconv"
@@ -26,17 +27,27 @@ import (
 const AdminSocket = "bosun.sock"
 
 // buildFaces makes the servers that the configuration asks for.
-func (a *Agent) buildFaces() {
+func (a *Agent) buildFaces(level *slog.LevelVar) error {
 	k := &a.cfg.Kubelet
 	a.hearing = serve.Fresh("syncloop", func() time.Time { return a.observer.Listing().Value().Began }, stale(k.SyncFrequency.Duration))
-	faces := serve.New(serve.Config{
+	config := serve.Config{
 		Pods: a.set.Table(), Status: func(e *worker.Entry) v1.PodStatus { return e.Status },
 		PodLogsDir: k.PodLogsDir, Notes: func() []note.Note { return a.notes.All("") },
 		Problems: func() []source.Problem { return a.merge.Cell().Value().Problems },
 		Machine:  machine.Read, Pulls: a.puller.Progress, Streams: a.client, Numbers: a.metrics,
 		Checks:    []serve.Check{a.hearing},
-		Debugging: k.EnableDebuggingHandlers == nil || *k.EnableDebuggingHandlers, Log: a.log,
-	})
+		Debugging: defaultOn(k.EnableDebuggingHandlers), Profiling: defaultOn(k.EnableProfilingHandler),
+		MirrorUID: a.mirrorUID, Forward: a.client, Containers: a.client, CheckpointsDir: filepath.Join(a.cfg.RootDir, "checkpoints"),
+		SystemLogQuery: k.EnableSystemLogQuery != nil && *k.EnableSystemLogQuery,
+		Kubelet:        &a.cfg.Redacted().Kubelet, About: &serve.About{Version: kubernetes, Started: time.Now()}, Log: a.log,
+	}
+	if defaultOn(k.EnableSystemLogHandler) {
+		config.SystemLogsDir = "/var/log"
+	}
+	if defaultOn(k.EnableDebugFlagsHandler) {
+		config.SetVerbosity = verbosity(level)
+	}
+	faces := serve.New(config)
 	a.answers = faces
 	admin := serve.NewAdmin(filepath.Join(a.cfg.RootDir, AdminSocket), faces, a.log)
 	a.faces = append(a.faces, actor{"admin server", admin.Run})
@@ -48,7 +59,10 @@ func (a *Agent) buildFaces() {
 		s := serve.NewReadOnly(address(k.Address, k.ReadOnlyPort), faces, a.log)
 		a.faces = append(a.faces, actor{"read-only server", s.Run})
 	}
+	return a.buildSecure()
 }
+
+func defaultOn(b *bool) bool { return b == nil || *b }
 
 // stale is how old the last look at everything the runtime has may be before the agent calls itself ill.
 func stale(every time.Duration) time.Duration { return max(2*every, 5*time.Minute) }

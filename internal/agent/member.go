@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,6 +38,8 @@ type member struct {
 	// bound holds all pods of this node, mirror pods too, and byUID the same ones by their identity.
 	bound latest.Cell[source.Bound]
 	byUID latest.Cell[apiPods]
+	// addresses are those of the node's status.
+	addresses latest.Cell[[]v1.NodeAddress]
 	// node is the object of this node.
 	node latest.Cell[ownNode]
 }
@@ -160,7 +163,8 @@ func (a *Agent) membership() []actor {
 	}
 	return []actor{
 		{"membership", a.enter}, m.once(actor{"pods of the API server", m.followPods}), m.once(actor{"node of the API server", m.followNode}),
-		m.once(actor{"status of pods", a.reporter.Run}),
+		m.once(actor{"status of pods", a.reporter.Run}), m.once(actor{"mirror pods", a.mirrors.Run}), {"static pods", a.followStatic},
+		{"facts of the node", a.gatherFacts}, m.once(actor{"heartbeat", a.heartbeat.Run}), m.once(actor{"events", a.events.Run}),
 	}
 }
 
@@ -209,6 +213,9 @@ func (m *member) followNode(ctx context.Context) error {
 		seen := ownNode{known: l.Synced}
 		if len(l.Objects) > 0 {
 			seen.object = l.Objects[0]
+			if at := seen.object.Status.Addresses; !slices.Equal(at, m.addresses.Value()) {
+				m.addresses.Set(at)
+			}
 		}
 		m.node.Set(seen)
 	})

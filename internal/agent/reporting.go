@@ -1,6 +1,16 @@
 package agent
 
 import (
+	"cmp"
+	"context"
+	"slices"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bosun-project/bosun/internal/cluster"
+	"github.com/bosun-project/bosun/internal/events"
+	"github.com/bosun-project/bosun/internal/mirror"
 	"github.com/bosun-project/bosun/internal/pod"
 	"github.com/bosun-project/bosun/internal/report"
 )
@@ -27,3 +37,66 @@ func (a *Agent) reportedPods() ([]report.Pod, <-chan struct{}) {
 	}
 	return pods, newer
 }
+
+// buildMirrors makes what shows static pods to the API server.
+func (a *Agent) buildMirrors() {
+	a.mirrors = mirror.New(mirror.Config{
+		Static: a.static.Get, API: a.member.pods, Cluster: statuses{a.member.client}, Notes: a.note,
+		Node: func() (*v1.Node, <-chan struct{}) {
+			n, newer := a.member.node.Get()
+			return n.object, newer
+		},
+	})
+}
+
+// followStatic keeps what there is of static pods newest.
+func (a *Agent) followStatic(ctx context.Context) error {
+	for {
+		wanted, newerWanted := a.wanted.Get()
+		entries, newerEntries := a.set.Table().Pods()
+		now := mirror.Static{Ready: wanted.Ready}
+		for _, d := range wanted.Pods {
+			if d.Static() {
+				now.Wanted = append(now.Wanted, d)
+			}
+		}
+		for _, e := range entries {
+			if d := e.Desired; d.Static() && wanted.Pods[d.UID()] == nil {
+				now.Ending = append(now.Ending, d)
+			}
+		}
+		sortStatic(now.Wanted)
+		sortStatic(now.Ending)
+		if before := a.static.Value(); before.Ready != now.Ready || !slices.Equal(before.Wanted, now.Wanted) || !slices.Equal(before.Ending, now.Ending) {
+			a.static.Set(now)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-newerWanted:
+		case <-newerEntries:
+		}
+	}
+}
+
+func sortStatic(pods []*pod.Desired) {
+	slices.SortFunc(pods, func(a, b *pod.Desired) int { return cmp.Compare(a.UID(), b.UID()) })
+}
+
+// buildEvents makes what tells the API server what happens.
+func (a *Agent) buildEvents() {
+	a.events = events.New(events.Config{
+		Node: a.host.Name, Sender: eventSender{a.member.client}, Log: a.log,
+		Version: func(uid types.UID) string {
+			if p := a.member.byUID.Value().pods[uid]; p != nil {
+				return p.ResourceVersion
+			}
+			return ""
+		},
+	})
+}
+
+// eventSender fits the client to what events are sent with.
+type eventSender struct{ *cluster.Client }
+
+func (eventSender) Unreachable(err error) bool { return cluster.Unreachable(err) }

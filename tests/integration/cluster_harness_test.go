@@ -3,7 +3,6 @@ package integration
 import (
 	"context"
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,29 +39,11 @@ func newMember(ctx context.Context, plane *controlplane.Plane, bed *testbed.Bed,
 			return nil, err
 		}
 	}
-	ip, err := ownIP()
-	if err != nil {
-		return nil, err
-	}
 	n.more = append([]string{
-		"--hostname-override=" + m.name, "--node-ip=" + ip, "--kubeconfig=" + kubeconfig, "--port=" + strconv.Itoa(m.secure),
+		"--hostname-override=" + m.name, "--node-ip=" + nodeIP, "--kubeconfig=" + kubeconfig, "--port=" + strconv.Itoa(m.secure),
 		"--client-ca-file=" + plane.CAFile, "--authentication-token-webhook=true", "--authorization-mode=Webhook", "--anonymous-auth=false",
 	}, more...)
 	return m, nil
-}
-
-// ownIP is an address of this machine that is not loopback's: the API server reaches the node there.
-func ownIP() (string, error) {
-	all, err := net.InterfaceAddrs()
-	if err != nil {
-		return "", err
-	}
-	for _, a := range all {
-		if ip, ok := a.(*net.IPNet); ok && ip.IP.To4() != nil && ip.IP.IsGlobalUnicast() {
-			return ip.IP.String(), nil
-		}
-	}
-	return "", fmt.Errorf("this machine has no address but loopback's")
 }
 
 // ownMember starts an agent of the shared cluster that ends with the test: for tests that hurt the runtime or the agent.
@@ -77,6 +58,7 @@ func ownMember(t *testing.T, more ...string) *member {
 // quietMember is ownMember of any cluster before the agent starts.
 func quietMember(t *testing.T, plane *controlplane.Plane, kubeconfig string, more ...string) *member {
 	t.Helper()
+	controlplane.AddAddress(t, nodeIP)
 	m, err := newMember(t.Context(), plane, testbed.Start(t, testbed.Options{Images: []string{"testbox"}}), kubeconfig, more...)
 	if err != nil {
 		t.Fatal(err)
@@ -113,6 +95,7 @@ var sharedClusterAgent = sync.OnceValues(func() (*member, error) {
 func sharedMember(t *testing.T) *member {
 	t.Helper()
 	testbed.RequireRoot(t)
+	controlplane.AddAddress(t, nodeIP) // where the API server finds the node
 	m, err := sharedClusterAgent()
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,96 @@
+package agent
+
+import (
+	"context"
+	goruntime "runtime"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/bosun-project/bosun/internal/heartbeat"
+	"github.com/bosun-project/bosun/internal/host"
+	"github.com/bosun-project/bosun/internal/nodestatus"
+)
+
+// buildHeartbeat makes what registers the node and keeps its status and lease.
+func (a *Agent) buildHeartbeat() {
+	k := &a.cfg.Kubelet
+	a.heartbeat = heartbeat.New(heartbeat.Config{
+		Name: a.host.Name, Cluster: a.member.client,
+		Node: func() (*v1.Node, bool, <-chan struct{}) {
+			n, newer := a.member.node.Get()
+			return n.object, n.known, newer
+		},
+		Facts:       a.nodeFacts.Get,
+		Back:        a.member.client.Back,
+		Register:    k.RegisterNode == nil || *k.RegisterNode,
+		UpdateEvery: k.NodeStatusUpdateFrequency.Duration, ReportEvery: k.NodeStatusReportFrequency.Duration,
+		LeaseDuration: time.Duration(k.NodeLeaseDurationSeconds) * time.Second,
+		Notes:         a.note, Log: a.log,
+	})
+}
+
+// imagesEvery is how often the images of the node are listed for its status, beside after each pull.
+const imagesEvery = 5 * time.Minute
+
+// gatherFacts keeps what the node's object says newest.
+func (a *Agent) gatherFacts(ctx context.Context) error {
+	facts := a.fixedFacts()
+	tick := time.NewTicker(imagesEvery)
+	defer tick.Stop()
+	for {
+		health, newerHealth := a.observer.Health().Get()
+		ips, newerIPs := a.ips.Get()
+		_, pulled := a.pulled.Get()
+		facts.Addresses = ips
+		facts.CgroupVersion = a.cgroups.version()
+		facts.Runtime = nodestatus.Runtime{
+			Asked: health.Up || health.Message != "", Name: health.RuntimeName, Version: health.RuntimeVersion, Up: health.Up, Message: health.Message,
+			NetworkReady: health.NetworkReady, NetworkMessage: health.NetworkMessage, SupplementalGroupsPolicy: health.Features.SupplementalGroupsPolicy,
+		}
+		for _, h := range health.Handlers {
+			facts.Runtime.Handlers = append(facts.Runtime.Handlers, nodestatus.Handler(h))
+		}
+		if health.Up {
+			if images, err := a.client.ListImages(ctx); err == nil {
+				facts.Images = nil
+				for _, i := range images {
+					facts.Images = append(facts.Images, nodestatus.Image{Names: slices.Concat(i.RepoDigests, i.RepoTags), Size: int64(i.Size)})
+				}
+			}
+		}
+		a.nodeFacts.Set(facts)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-newerHealth:
+		case <-newerIPs:
+		case <-pulled:
+		case <-tick.C:
+		}
+	}
+}
+
+// fixedFacts are those that stay as they are while the agent lives (behaviour 299).
+func (a *Agent) fixedFacts() nodestatus.Facts {
+	k, who := &a.cfg.Kubelet, host.Who()
+	f := nodestatus.Facts{
+		Name: a.host.Name, OS: goruntime.GOOS, Arch: goruntime.GOARCH, Labels: a.cfg.NodeLabels, Taints: k.RegisterWithTaints,
+		ProviderID: k.ProviderID, ExternalCloud: a.cfg.CloudProvider == "external",
+		AttachDetach:   k.EnableControllerAttachDetach == nil || *k.EnableControllerAttachDetach,
+		AddressesAsked: len(a.cfg.NodeIPs) > 0, Room: a.room, NoLocalStorage: !defaultOn(k.LocalStorageCapacityIsolation), Swap: a.host.Swap,
+		MachineID: who.MachineID, SystemUUID: who.SystemUUID, BootID: who.BootID, Kernel: who.Kernel, OSImage: strings.TrimSpace(who.OSImage),
+		KubeletVersion: kubernetes, InUserNamespace: &who.UserNamespace, Port: k.Port, MostImages: 50,
+	}
+	for _, ip := range a.cfg.NodeIPs {
+		if !ip.IsUnspecified() {
+			f.GivenIPs = append(f.GivenIPs, ip.String())
+		}
+	}
+	if k.NodeStatusMaxImages != nil {
+		f.MostImages = int(*k.NodeStatusMaxImages)
+	}
+	return f
+}
