@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/bosun-project/bosun/internal/testbed/controlplane"
 )
@@ -251,4 +252,74 @@ func TestProxyWatches(t *testing.T) {
 			t.Errorf("a request by %q: %+v", r.User, r)
 		}
 	}
+}
+
+// The API server's clock goes back, for answers in either encoding, for a watch that was there before, and in the Date.
+func TestProxyClock(t *testing.T) {
+	p, x, client, name := behind(t)
+	ctx := bounded(t)
+	w, err := client.CoreV1().Nodes().Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Stop()
+	first, _ := nextEvent(t, w)
+	made := first.Object.(*corev1.Node).CreationTimestamp.Time
+	const back = -time.Hour
+	x.SetClock(back)
+
+	kubeconfig, err := x.NodeKubeconfig(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for encoding, client := range map[string]*kubernetes.Clientset{
+		"JSON": client, "protobuf": encoded(t, kubeconfig, "application/vnd.kubernetes.protobuf"),
+	} {
+		list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
+		if err != nil || len(list.Items) != 1 {
+			t.Fatalf("%s: %d nodes, %v", encoding, len(list.Items), err)
+		}
+		node := &list.Items[0]
+		if got := node.CreationTimestamp.Sub(made); got != back {
+			t.Errorf("%s: the node was made %v later than it was", encoding, got)
+		}
+		node.Labels = map[string]string{"example.com/encoding": encoding}
+		if node, err = client.CoreV1().Nodes().Update(ctx, node, metav1.UpdateOptions{}); err != nil { // creationTimestamp must be as it was
+			t.Fatalf("%s: %v", encoding, err)
+		}
+		if got := node.CreationTimestamp.Sub(made); got != back {
+			t.Errorf("%s: the updated node was made %v later than it was", encoding, got)
+		}
+		event, ok := nextEvent(t, w)
+		if !ok || event.Type != watch.Modified {
+			t.Fatalf("%s: got %v, want the update", encoding, event)
+		}
+		if got := event.Object.(*corev1.Node).CreationTimestamp.Sub(made); got != back {
+			t.Errorf("%s: the watched node was made %v later than it was", encoding, got)
+		}
+	}
+	resp, err := anonymous(t, p).Get(x.URL + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	date, err := http.ParseTime(resp.Header.Get("Date"))
+	if err != nil || time.Until(date) > back+time.Minute || time.Until(date) < back-time.Minute {
+		t.Errorf("the Date is %v (%v), want about an hour ago", date, err)
+	}
+}
+
+// encoded is a client that speaks another encoding than JSON.
+func encoded(t *testing.T, kubeconfig, contentType string) *kubernetes.Clientset {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.ContentType, config.AcceptContentTypes = contentType, contentType
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
 }

@@ -42,6 +42,7 @@ type Proxy struct {
 	mu       sync.Mutex
 	cert     tls.Certificate
 	faults   []*fault
+	clock    time.Duration // the API server's, against ours
 	changed  chan struct{} // closed when faults change
 	watches  map[*watching]struct{}
 	requests []Request
@@ -128,7 +129,7 @@ func (x *Proxy) forward(certificate ...tls.Certificate) (*httputil.ReverseProxy,
 		TLSClientConfig:     &tls.Config{RootCAs: x.plane.ca.pool(), Certificates: certificate},
 		ForceAttemptHTTP2:   true,
 		MaxIdleConnsPerHost: 100,
-		DisableCompression:  true, // what the client accepts is the client's to say
+		DisableCompression:  true,
 	}
 	x.idle = append(x.idle, transport.CloseIdleConnections)
 	return &httputil.ReverseProxy{
@@ -137,6 +138,7 @@ func (x *Proxy) forward(certificate ...tls.Certificate) (*httputil.ReverseProxy,
 		ErrorLog:      log.New(io.Discard, "", 0),
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
+			r.Out.Header.Del("Accept-Encoding") // answers are read here
 			for name := range r.Out.Header {
 				if strings.HasPrefix(name, "X-Remote-") {
 					r.Out.Header.Del(name) // that is for us alone to say
@@ -148,6 +150,7 @@ func (x *Proxy) forward(certificate ...tls.Certificate) (*httputil.ReverseProxy,
 				r.Out.Header[headerGroup] = slices.Clone(subject.Organization)
 			}
 		},
+		ModifyResponse: x.setTimes,
 		// The API server is not there: the client must see what it would see without us, a connection that breaks.
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { abort() },
 	}, nil
@@ -275,6 +278,9 @@ func (x *Proxy) pass(w http.ResponseWriter, r *http.Request, user string) {
 	forward := x.unvouched
 	if user != "" {
 		forward = x.vouched
+	}
+	if x.sendBack(r) != nil {
+		abort() // the client has gone in the middle of what it sent
 	}
 	if !isWatch(r) {
 		forward.ServeHTTP(w, r)
