@@ -67,8 +67,8 @@ type entry struct {
 	asked time.Time
 	// news is closed when any of this changes.
 	news chan struct{}
-	// read tells that somebody was given what was known, or was told that nothing is.
-	read bool
+	// gaveUp tells that somebody was told that nothing is known.
+	gaveUp bool
 	// first and last are when it changed without pods having been told; zero if there is nothing to tell.
 	first, last time.Time
 }
@@ -113,7 +113,6 @@ func (l *Loop) dropEntries(now time.Time, wake *alarm) {
 		if e.stop != nil {
 			e.stop()
 		}
-		e.tellReaders()
 		delete(l.entries, k)
 		l.forget(k.kindName(), k.namespace, k.name)
 	}
@@ -191,7 +190,7 @@ func (l *Loop) learn(e *entry, value any, now time.Time) (changed bool) {
 	e.known, e.value, e.err = true, value, nil
 	e.tellReaders()
 	switch {
-	case !wasKnown && !e.read, e.key.kind == services && wasKnown:
+	case !wasKnown && !e.gaveUp, e.key.kind == services && wasKnown:
 		// Nobody has made anything from what was before; and variables of running containers never change.
 	case !wasKnown, grown(old, value):
 		l.tellUsers(e)

@@ -42,8 +42,8 @@ type lease struct {
 	namespace, name string
 	// standing leases are renewed when they are due: a volume shows them. Others only when they are asked for.
 	standing bool
-	// idle is since when the pod is not wanted; zero if it is.
-	idle time.Time
+	// made is when somebody first asked for it, perhaps before the pod was known.
+	made time.Time
 
 	text string
 	// got is when the token was asked for, life how long it holds from then.
@@ -111,7 +111,7 @@ func (l *Loop) hold(uid types.UID, u *user) {
 	}
 	for k, e := range l.leases {
 		if k.pod == uid {
-			e.idle, e.standing = time.Time{}, standing[k.token]
+			e.standing = standing[k.token]
 		}
 	}
 }
@@ -120,26 +120,22 @@ func (l *Loop) hold(uid types.UID, u *user) {
 func (l *Loop) lease(k leaseKey, namespace, name string) *lease {
 	e := l.leases[k]
 	if e == nil {
-		e = &lease{key: k, namespace: namespace, name: name, since: time.Now(), news: make(chan struct{})}
+		now := time.Now()
+		e = &lease{key: k, namespace: namespace, name: name, made: now, since: now, news: make(chan struct{})}
 		l.leases[k] = e
 	}
 	return e
 }
 
-// dropLeases forgets the tokens of pods that are not wanted: at once if they were, after a while if they are not yet.
+// dropLeases forgets the tokens of pods that are not wanted, unless they may not be known yet.
 func (l *Loop) dropLeases(now time.Time, wake *alarm) {
 	for k, e := range l.leases {
 		if l.pods[k.pod] != nil {
 			continue
 		}
-		if !e.standing {
-			if e.idle.IsZero() {
-				e.idle = now
-			}
-			if until := e.idle.Add(l.cfg.Grace); now.Before(until) {
-				wake.by(until)
-				continue
-			}
+		if until := e.made.Add(l.cfg.Grace); !e.standing && now.Before(until) {
+			wake.by(until)
+			continue
 		}
 		close(e.news)
 		delete(l.leases, k)

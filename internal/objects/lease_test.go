@@ -121,8 +121,13 @@ func TestTokenOfNobody(t *testing.T) {
 		if w := b.Waits("u"); len(w) != 1 || w[0].What != "token of service account shop/robot" || w[0].Problem != `serviceaccounts "robot" not found` {
 			t.Errorf("waits %v", w)
 		}
+		gone := numbered(p, "gone")
+		b.server.tokenFails = append(b.server.tokenFails, errNoAccount)
+		b.want(p, gone)
+		b.want(p)
+		b.is("leases", b.leasesNow(), 1)
 		b.grows("the account is there", 350*time.Millisecond, func() {})
-		b.is("token", b.token(p), "shop/robot#4")
+		b.is("token", b.token(p), "shop/robot#5")
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -251,6 +252,7 @@ func TestStrategyGet(t *testing.T) {
 		p := podOf(fromMap("m"), fromSecret("s"))
 		b.want(p)
 		b.is("followed", b.server.following(), []string{"services 1"})
+		b.rests("nothing has happened", func() {})
 		b.server.fails[m] = []error{errForbidden}
 		b.server.put(m, configMap("1"))
 		for i, want := range []string{"1", "2"} {
@@ -264,7 +266,7 @@ func TestStrategyGet(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 		b.is("followed between uses", b.server.following(), []string{"services 1"})
-		b.grows("a minute goes by", time.Minute-50*time.Millisecond, func() {})
+		b.grows("a minute goes by", 55*time.Second-50*time.Millisecond, func() {})
 		b.grows("another", time.Minute, func() {})
 		b.server.silent[m] = true
 		if _, err := b.ConfigMap(b.t.Context(), "shop", "m"); !errors.Is(err, fault.ErrTimeout) {
@@ -389,7 +391,9 @@ func TestKeptObjects(t *testing.T) {
 	bubble(t, Config{Keep: kept}, func(b *bench) {
 		service := &v1.Service{}
 		service.Namespace, service.Name = "shop", "db"
-		b.server.put("services", []*v1.Service{service})
+		elsewhere := service.DeepCopy()
+		elsewhere.Namespace = "x"
+		b.server.put("services", []*v1.Service{service, elsewhere})
 		b.server.put(m, configMap("1"))
 		b.server.put(s, secret("hush"))
 		p := podOf(fromMap("m"), fromSecret("s"), fromToken(3600))
@@ -398,7 +402,9 @@ func TestKeptObjects(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.want(p)
+		foreign := numbered(podOf(), "foreign")
+		foreign.Namespace = "x"
+		b.want(p, foreign)
 		time.Sleep(time.Minute)
 		b.is("kept", len(kept.names()), 4)
 
@@ -421,6 +427,9 @@ func TestKeptObjects(t *testing.T) {
 			t.Errorf("token %v, %v", again, err)
 		}
 		if own, _, err := b.Services(b.t.Context(), "shop", true); err != nil || len(own) != 1 || own[0].Name != "db" {
+			t.Errorf("services %v, %v", own, err)
+		}
+		if own, _, err := b.Services(b.t.Context(), "x", true); err != nil || len(own) != 1 {
 			t.Errorf("services %v, %v", own, err)
 		}
 		if took := time.Since(began); took != 0 {
@@ -452,6 +461,51 @@ func TestKeptObjectsOfASilentServer(t *testing.T) {
 		if got, err := b.ConfigMap(b.t.Context(), "shop", "m"); err != nil || got.Data["k"] != "old" || time.Since(began) != 10*time.Second {
 			t.Errorf("%v, %v after %s", got, err, time.Since(began))
 		}
+	})
+}
+
+// What was kept is for when the API server cannot be asked, not for when it says no.
+func TestKeptObjectThatIsRefused(t *testing.T) {
+	kept := &memory{kept: map[string]runtimeObject{"ConfigMap shop/m": configMap("old")}}
+	bubble(t, Config{Keep: kept}, func(b *bench) {
+		b.server.fails[m] = []error{errForbidden}
+		b.server.put(m, configMap("new"))
+		b.want(podOf(fromMap("m")))
+		if got, err := b.ConfigMap(b.t.Context(), "shop", "m"); err != nil || got.Data["k"] != "new" {
+			t.Errorf("%v, %v", got, err)
+		}
+	})
+}
+
+// A bad day of the cluster: 300 pods bound at once, each with objects of its own that the node may not see yet.
+func TestManyPodsAtOnce(t *testing.T) {
+	bubble(t, Config{}, func(b *bench) {
+		var pods []*v1.Pod
+		for i := range 300 {
+			name := fmt.Sprint("m", i)
+			b.server.fails["configmap shop/"+name] = []error{errForbidden, errForbidden}
+			b.server.objects["configmap shop/"+name] = configMap(name)
+			pods = append(pods, numbered(podOf(fromMap(name), fromSecret("s"), fromToken(3600)), fmt.Sprint("u", i)))
+		}
+		b.server.put(s, secret("hush"))
+		b.want(pods...)
+		began := time.Now()
+		var readers sync.WaitGroup
+		for i, p := range pods {
+			for j := range p.Spec.Volumes {
+				readers.Go(func() {
+					f, err := b.Gather(b.t.Context(), p, &p.Spec.Volumes[j])
+					if err != nil || j == 0 && f.ConfigMaps[fmt.Sprint("m", i)] == nil || j == 1 && f.Secrets["s"] == nil || j == 2 && len(f.Tokens) != 1 {
+						b.t.Errorf("pod %d, volume %d: %v", i, j, err)
+					}
+				})
+			}
+		}
+		readers.Wait()
+		if took := time.Since(began); took != 150*time.Millisecond {
+			t.Errorf("took %s", took)
+		}
+		b.is("followed", len(b.server.following()), 302)
 	})
 }
 

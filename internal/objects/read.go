@@ -88,7 +88,6 @@ func (w patience) read(ctx context.Context, k key) (any, error) {
 		_, there := l.entries[k]
 		e := l.entry(k, time.Now())
 		value, known, news, problem := e.value, e.known, e.news, e.err
-		e.read = e.read || known
 		l.mu.Unlock()
 		if known {
 			return value, nil
@@ -106,8 +105,8 @@ func (w patience) read(ctx context.Context, k key) (any, error) {
 			continue
 		}
 		l.mu.Lock()
-		e.read = true
 		known = e.known
+		e.gaveUp = e.gaveUp || !known
 		l.mu.Unlock()
 		if !known {
 			return nil, w.unanswered(k, problem, err)
