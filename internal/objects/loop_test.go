@@ -253,6 +253,7 @@ func TestStrategyGet(t *testing.T) {
 		b.want(p)
 		b.is("followed", b.server.following(), []string{"services 1"})
 		b.rests("nothing has happened", func() {})
+		b.is("revision", b.revision("u"), 0)
 		b.server.fails[m] = []error{errForbidden}
 		b.server.put(m, configMap("1"))
 		for i, want := range []string{"1", "2"} {
