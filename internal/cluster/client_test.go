@@ -26,6 +26,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/bosun-project/bosun/internal/cluster"
 )
@@ -155,6 +156,21 @@ func TestPatchThatIsNoObject(t *testing.T) {
 		if _, err := c.PatchPodStatus(t.Context(), "ns", "x", "u", []byte(patch)); err == nil || !strings.Contains(err.Error(), "is not a JSON object") {
 			t.Errorf("%q: %v", patch, err)
 		}
+	}
+}
+
+// TestPatchOfAnotherPod holds that the API server's word for "that is another pod" is understood. The answer is that of a real one.
+func TestPatchOfAnotherPod(t *testing.T) {
+	for fieldName, want := range map[string]string{"metadata.uid": "conflict", "status.phase": ""} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newAPIServer(t)
+			refusal := field.ErrorList{field.Invalid(field.NewPath("metadata", "namespace"), "x", "no"), field.Invalid(field.NewPath(fieldName), "other", "field is immutable")}
+			s.fail(s.reply(apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, "x", refusal), nil))
+			_, err := s.client().PatchPodStatus(t.Context(), "ns", "x", "u1", []byte("{}"))
+			if err == nil || class(err) != want || !strings.HasPrefix(err.Error(), "patch status of pod ns/x: ") {
+				t.Errorf("%s: %v is %q, want %q", fieldName, err, class(err), want)
+			}
+		})
 	}
 }
 

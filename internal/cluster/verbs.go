@@ -3,12 +3,15 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -44,7 +47,22 @@ func (c *Client) PatchPodStatus(ctx context.Context, namespace, name string, uid
 		return nil, fmt.Errorf("patch status of pod %s/%s: %w", namespace, name, err)
 	}
 	r := c.core().Patch(types.StrategicMergePatchType).Namespace(namespace).Resource("pods").Name(name).SubResource("status").Body(patch)
-	return do(ctx, c, c.main.patience, r, &corev1.Pod{}, "patch status of pod", namespace+"/"+name)
+	pod, err := do(ctx, c, c.main.patience, r, &corev1.Pod{}, "patch status of pod", namespace+"/"+name)
+	if isOther(err) {
+		err = fmt.Errorf("patch status of pod %s/%s: %w", namespace, name,
+			apierrors.NewConflict(corev1.Resource("pods"), name, fmt.Errorf("the pod of that name is another: its UID is not %s", uid)))
+	}
+	return pod, err
+}
+
+// isOther tells that a patch was refused because it was for another object of that name. Unlike the precondition of a deletion, the UID
+// in a patch is judged as a change of a field that cannot be changed.
+func isOther(err error) bool {
+	var status apierrors.APIStatus
+	if !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details == nil {
+		return false
+	}
+	return slices.ContainsFunc(status.Status().Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" })
 }
 
 // withUID returns the patch with metadata.uid set, which makes the API server refuse it for another object of that name.
