@@ -10,12 +10,9 @@ import (
 	authentication "k8s.io/api/authentication/v1"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/bosun-project/bosun/internal/content"
 )
-
-type runtimeObject = runtime.Object
 
 var hour = content.Token{Account: "robot", Seconds: 3600}
 
