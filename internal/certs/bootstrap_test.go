@@ -51,8 +51,8 @@ func TestBootstrapWritesAKubeconfigThatWorks(t *testing.T) {
 			t.Error(err)
 		}
 		// Once more: nothing is asked.
-		if err := Bootstrap(t.Context(), n.bootstrapConfig()); err != nil || n.api.asked != 1 {
-			t.Errorf("second bootstrap: %v, %d requests, want 1", err, n.api.asked)
+		if err := Bootstrap(t.Context(), n.bootstrapConfig()); err != nil || n.api.asked.Load() != 1 {
+			t.Errorf("second bootstrap: %v, %d requests, want 1", err, n.api.asked.Load())
 		}
 	})
 }
@@ -262,8 +262,8 @@ func TestBootstrapWhileTheAPIRefuses(t *testing.T) {
 				go func() { done <- Bootstrap(t.Context(), config) }()
 				time.Sleep(24 * time.Hour)
 				has(t, config.State.Value().Problem, c.want)
-				if n.api.asked < 240 || n.api.asked > 320 {
-					t.Errorf("asked %d times within a day, want about every five minutes at last", n.api.asked)
+				if asked := n.api.asked.Load(); asked < 240 || asked > 320 {
+					t.Errorf("asked %d times within a day, want about every five minutes at last", n.api.asked.Load())
 				}
 				if got := n.logged.count("problem="); got != 1 {
 					t.Errorf("said %d times, want once:\n%s", got, n.logged)

@@ -350,8 +350,8 @@ func TestClientWithAToken(t *testing.T) {
 		client, stop := startClient(t, c, n.api)
 		defer stop()
 		time.Sleep(day)
-		if client.Current() != nil || n.api.asked != 0 || client.State().Value() != (State{}) {
-			t.Errorf("certificate %v, %d requests, state %+v; want nothing", client.Current(), n.api.asked, client.State().Value())
+		if client.Current() != nil || n.api.asked.Load() != 0 || client.State().Value() != (State{}) {
+			t.Errorf("certificate %v, %d requests, state %+v; want nothing", client.Current(), n.api.asked.Load(), client.State().Value())
 		}
 		has(t, n.logged.String(), "rotateCertificates has nothing to renew")
 		if _, ok := client.State().Value().TTL(time.Now()); ok {
@@ -394,10 +394,13 @@ func TestClientReadOnlyStoreIsSaidOnce(t *testing.T) {
 			t.Errorf("said %d times, want once:\n%s", got, n.logged)
 		}
 		// At its time the renewal cannot keep a key, says so, and asks nothing.
-		time.Sleep(340 * day)
+		time.Sleep(time.Until(client.State().Value().RenewAt) + 12*time.Hour)
 		has(t, client.State().Value().Problem, "keep the key of a certificate request")
 		if len(n.api.names()) != 0 {
 			t.Errorf("requests %v whose key would be lost", n.api.names())
+		}
+		if got := n.logged.count("level=WARN"); got != 2 {
+			t.Errorf("%d warnings, want one more:\n%s", got, n.logged)
 		}
 	})
 }

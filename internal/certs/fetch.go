@@ -23,11 +23,11 @@ type fetch struct {
 
 func (f *fetch) run(ctx context.Context) error {
 	k, replaced, err := f.store.key(f.present)
-	if replaced != "" {
-		f.log.Warn("certificate: made a new key for the request", "reason", replaced)
-	}
 	if err != nil {
 		return fmt.Errorf("keep the key of a certificate request: %w", err)
+	}
+	if replaced != "" {
+		f.log.Warn("certificate: made a new key for the request", "reason", replaced)
 	}
 	a := asking{requests: f.requests, waiting: f.board.waits, trouble: func(err error) {
 		if err != nil {

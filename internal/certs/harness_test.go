@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,7 +42,7 @@ type fakeAPI struct {
 	news    latest.Cell[int]
 	// created are the names in the order of creation, asked how often a creation was tried.
 	created []string
-	asked   int
+	asked   atomic.Int64
 
 	// approve has new requests approved and signed at once.
 	approve bool
@@ -68,10 +69,10 @@ func newAPI(t testing.TB) *fakeAPI {
 
 func (a *fakeAPI) CreateCSR(ctx context.Context, csr *certv1.CertificateSigningRequest) (*certv1.CertificateSigningRequest, error) {
 	a.mu.Lock()
-	a.asked++
-	if a.refuse != nil {
+	a.asked.Add(1)
+	if err := a.refuse; err != nil {
 		a.mu.Unlock()
-		return nil, a.refuse
+		return nil, err
 	}
 	if a.objects[csr.Name] != nil {
 		a.mu.Unlock()

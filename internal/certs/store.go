@@ -194,15 +194,13 @@ func parseKey(text []byte) (*signingKey, error) {
 	if block == nil {
 		return nil, errors.New("no PRIVATE KEY block")
 	}
-	var key any
-	var err error
-	switch block.Type {
-	case "EC PRIVATE KEY":
-		key, err = x509.ParseECPrivateKey(block.Bytes)
-	case "RSA PRIVATE KEY":
-		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-	default:
-		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes) // some write the wrong word above it, so the word does not matter
+	if err != nil {
+		if ec, ecErr := x509.ParseECPrivateKey(block.Bytes); ecErr == nil {
+			key, err = ec, nil
+		} else if rsa, rsaErr := x509.ParsePKCS1PrivateKey(block.Bytes); rsaErr == nil {
+			key, err = rsa, nil
+		}
 	}
 	if err != nil {
 		return nil, err
