@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -73,6 +75,7 @@ func serveLocked(ctx context.Context, o agent.Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { _ = dog.Run(ctx) })
+	watch.Go(func() { forgetStart(ctx, log) })
 	defer watch.Wait()
 	defer cancel()
 	log.Info("Bosun "+release+" runs this node", "node", a.Name(), "state", cfg.RootDir, "runtime", cfg.Kubelet.ContainerRuntimeEndpoint)
@@ -81,6 +84,22 @@ func serveLocked(ctx context.Context, o agent.Options) error {
 	}
 	log.Info("Bosun has ended; the pods go on")
 	return nil
+}
+
+// settled is how long after its start an agent has done what it does only then.
+const settled = 20 * time.Second
+
+// forgetStart gives back the memory that only the start needed.
+func forgetStart(ctx context.Context, log *slog.Logger) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(settled):
+	}
+	debug.FreeOSMemory()
+	if _, err := process.ForgetCode(); err != nil {
+		log.Debug("memory that only the start needed stays in use", "err", err)
+	}
 }
 
 // settings is what the configuration asks of the process and the machine. A node without a cluster leaves the kernel's

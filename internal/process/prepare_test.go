@@ -432,3 +432,27 @@ func TestKernelDefaultsAreTheSix(t *testing.T) {
 		t.Errorf("%d settings, want %d", n, len(files))
 	}
 }
+
+func TestCodeRanges(t *testing.T) {
+	maps := "00400000-01151000 r-xp 00000000 fe:00 10002611                           /opt/bosun\n" +
+		"01151000-01f57000 r--p 00d51000 fe:00 10002611                           /opt/bosun\n" +
+		"01f57000-01ff2000 rw-p 01b57000 fe:00 10002611                           /opt/bosun\n" +
+		"7fa1a3220000-7fa1a3320000 r--s 00000000 fe:00 5333585                    /opt/bosun.db\n" +
+		"7fa1a3420000-7fa1a3520000 r--p 00000000 00:00 0\n" + "nonsense r-xp 0 0 0 /opt/bosun\n"
+	got := codeRanges(maps, "/opt/bosun")
+	if want := []pageRange{{0x400000, 0x1151000}, {0x1151000, 0x1f57000}}; !slices.Equal(got, want) {
+		t.Errorf("got %x, want %x", got, want)
+	}
+}
+
+// The program goes on after its code was given back, and what it had written stays.
+func TestForgetCode(t *testing.T) {
+	kept := []byte("kept")
+	given, err := ForgetCode()
+	if err != nil || given == 0 {
+		t.Fatalf("gave back %d bytes: %v", given, err)
+	}
+	if string(kept) != "kept" || strings.Repeat("ab", 2) != "abab" {
+		t.Error("memory was lost")
+	}
+}
