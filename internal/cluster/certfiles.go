@@ -6,7 +6,25 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"k8s.io/client-go/rest"
 )
+
+// certificateOf returns what gives the client certificate of a kubeconfig, nil if it has none.
+func certificateOf(c *rest.Config) (func() *tls.Certificate, error) {
+	switch {
+	case c.CertFile != "" && len(c.CertData) == 0 && len(c.KeyData) == 0:
+		files := &certificateFiles{cert: c.CertFile, key: c.KeyFile}
+		return files.newest, files.read()
+	case len(c.CertData) > 0 && len(c.KeyData) > 0:
+		pair, err := tls.X509KeyPair(c.CertData, c.KeyData)
+		if err != nil {
+			return nil, fmt.Errorf("client certificate: %w", err)
+		}
+		return func() *tls.Certificate { return &pair }, nil
+	}
+	return nil, nil // none, or one half in a file, which client-go puts together
+}
 
 // certificateFiles is a client certificate in files that others may replace.
 type certificateFiles struct {

@@ -334,6 +334,21 @@ func TestClientCertificateChanges(t *testing.T) {
 	})
 }
 
+func TestCertificateInKubeconfigExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAPIServer(t)
+		config := s.config()
+		config.REST.KeyData, config.REST.CertData = certificate(t, "n1", time.Now().Add(time.Hour))
+		c := newClient(t, config)
+		time.Sleep(2 * time.Hour)
+		s.fail(s.reply(apierrors.NewUnauthorized("Unauthorized"), nil))
+		_, err := c.GetNode(t.Context(), "n1")
+		if s.peer() != "n1" || !cluster.Refused(err) || !strings.Contains(err.Error(), "(the client certificate of n1 expired at 2000-01-01T01:00:00Z)") {
+			t.Errorf("as %s: %v", s.peer(), err)
+		}
+	})
+}
+
 func TestCertificateFilesAreReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newAPIServer(t)

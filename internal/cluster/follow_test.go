@@ -331,6 +331,29 @@ func TestServerIsAwayAndComesBack(t *testing.T) {
 	})
 }
 
+// TestServerIsBackButNotReady holds that a server that refuses in its first moments, because it does not know yet who may do what, is not
+// taken for one that was away for long.
+func TestServerIsBackButNotReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAPIServer(t)
+		heard := followPods(s)
+		heard.names()
+		s.net.setDown(true)
+		time.Sleep(10 * time.Minute)
+		s.put("pods", podNamed("a", "1"))
+		s.fail(s.reply(apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", fmt.Errorf("not yet")), nil))
+		s.net.setDown(false)
+		heard.until("a refusal", func(l cluster.Listing[*corev1.Pod]) bool { return cluster.Refused(l.Err) })
+		time.Sleep(time.Second)
+		s.fail(nil)
+		began := time.Now()
+		heard.names("a")
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("it took %v to see that the server is ready", took)
+		}
+	})
+}
+
 func TestServerHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newAPIServer(t)

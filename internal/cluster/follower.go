@@ -249,6 +249,7 @@ func (f *follower) wait(ctx context.Context) error {
 		return ctx.Err()
 	case <-timer.C:
 	case <-f.back:
+		f.pause = 0 // it may need some more moments to know who may do what
 	}
 	return nil
 }

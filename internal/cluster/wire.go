@@ -43,12 +43,11 @@ func newWire(c *Config) (*wire, error) {
 	w := &wire{observe: c.Observe, certificate: c.GetClientCertificate}
 	config := *c.REST
 	config.UserAgent = c.UserAgent
-	if w.certificate == nil && config.CertFile != "" && len(config.CertData) == 0 {
-		files := &certificateFiles{cert: config.CertFile, key: config.KeyFile}
-		if err := files.read(); err != nil {
+	if w.certificate == nil {
+		var err error
+		if w.certificate, err = certificateOf(&config); err != nil {
 			return nil, err
 		}
-		w.certificate = files.newest
 	}
 	if w.certificate != nil { // it comes with the handshake
 		config.CertFile, config.KeyFile, config.CertData, config.KeyData = "", "", nil, nil

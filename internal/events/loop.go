@@ -23,6 +23,8 @@ const (
 	mostQueued = 1000
 	// parting is how long Run goes on sending when its context has ended.
 	parting = time.Second
+	// mostRefusals is how often an event is sent that is forbidden; it takes about six seconds.
+	mostRefusals = 6
 	// mostKnown is how many different events, and objects, the correlator remembers of each.
 	mostKnown = 1000
 )
@@ -35,7 +37,7 @@ type Sender interface {
 	CreateEvent(ctx context.Context, event *corev1.Event) (*corev1.Event, error)
 	// PatchEvent changes an event with a strategic merge patch.
 	PatchEvent(ctx context.Context, namespace, name string, patch []byte) (*corev1.Event, error)
-	// Unreachable tells that an error of these may pass.
+	// Unreachable tells that an error of these may pass, because the API server is away or has no time.
 	Unreachable(err error) bool
 	// Back returns a channel that is closed when the API server has come back.
 	Back() <-chan struct{}
@@ -170,7 +172,8 @@ func (l *Loop) tell(ctx, sending context.Context, n note.Note) {
 		l.silenced.Add(1)
 		return
 	}
-	for pause := time.Duration(0); ; {
+	pause := time.Duration(0)
+	for tries := 1; ; tries++ {
 		back := l.cfg.Sender.Back()
 		err := l.send(sending, result)
 		switch {
@@ -181,7 +184,7 @@ func (l *Loop) tell(ctx, sending context.Context, n note.Note) {
 		case errors.Is(err, context.Canceled):
 			l.dropped.Add(1)
 			return
-		case !l.cfg.Sender.Unreachable(err) && !apierrors.IsUnauthorized(err): // a certificate may yet be renewed
+		case !l.mayPass(err, tries):
 			l.reject(event, err)
 			return
 		}
@@ -191,6 +194,18 @@ func (l *Loop) tell(ctx, sending context.Context, n note.Note) {
 			return
 		}
 	}
+}
+
+// mayPass tells whether it is of use to try again: what is refused may be allowed when a certificate was renewed, or when an API server that
+// has just started knows who may do what.
+func (l *Loop) mayPass(err error, tries int) bool {
+	switch {
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return false
+	case apierrors.IsForbidden(err):
+		return tries < mostRefusals
+	}
+	return l.cfg.Sender.Unreachable(err) || apierrors.IsUnauthorized(err)
 }
 
 // wait makes a pause, which ends early when the API server is back. It is false when there is no time for one.

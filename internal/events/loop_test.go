@@ -346,17 +346,46 @@ func TestWhileTheServerIsAway(t *testing.T) {
 			t.Errorf("got %v", got)
 		}
 	})
-	bubble(t, "what is rejected is not tried again", func(t *testing.T) {
+	bubble(t, "an API server that has just started may refuse for a moment", func(t *testing.T) {
 		l, a, _ := running(t, nil)
-		a.setFail(func(context.Context) error {
-			return fmt.Errorf("create event: %w", apierrors.NewForbidden(schema.GroupResource{Resource: "events"}, "x", errors.New("no")))
-		})
+		a.setFail(refuse(apierrors.NewForbidden(schema.GroupResource{Resource: "events"}, "x", errors.New("no"))))
 		l.Sink(of("a", "Started", "x"))
-		time.Sleep(time.Minute)
-		if a.attempts() != 1 || l.Counts().Rejected != 1 {
-			t.Errorf("%d attempts, %+v", a.attempts(), l.Counts())
+		time.Sleep(2 * time.Second)
+		a.setFail(nil)
+		if got := a.told(); len(got) != 1 {
+			t.Errorf("got %v", got)
 		}
 	})
+	terminating := apierrors.NewForbidden(schema.GroupResource{Resource: "events"}, "x", errors.New("namespace is being deleted"))
+	terminating.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
+	for name, c := range map[string]struct {
+		err   error
+		calls int
+	}{
+		"forbidden":                  {apierrors.NewForbidden(schema.GroupResource{Resource: "events"}, "x", errors.New("no")), 6},
+		"namespace is being deleted": {terminating, 1},
+		"no such namespace":          {apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "x"), 1},
+		"invalid":                    {apierrors.NewInvalid(schema.GroupKind{Kind: "Event"}, "x", nil), 1},
+	} {
+		bubble(t, "what is rejected is given up: "+name, func(t *testing.T) {
+			l, a, _ := running(t, nil)
+			a.setFail(refuse(c.err))
+			l.Sink(of("a", "Started", "x"))
+			time.Sleep(time.Minute)
+			if a.attempts() != c.calls || l.Counts().Rejected != 1 {
+				t.Errorf("%d attempts, %+v", a.attempts(), l.Counts())
+			}
+			a.setFail(nil)
+			l.Sink(of("a", "Started", "y"))
+			if got := a.told(); len(got) != 1 {
+				t.Errorf("afterwards: %v", got)
+			}
+		})
+	}
+}
+
+func refuse(err error) func(context.Context) error {
+	return func(context.Context) error { return fmt.Errorf("create event: %w", err) }
 }
 
 func TestParting(t *testing.T) {
