@@ -3,7 +3,6 @@ package cluster_test
 import (
 	"crypto/tls"
 	"encoding/json"
-	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -445,65 +444,8 @@ func (s *apiServer) reply(e *apierrors.StatusError, wants func(*http.Request) bo
 func podNamed(name, uid string) *corev1.Pod {
 	p := &corev1.Pod{Spec: corev1.PodSpec{NodeName: "n1"}}
 	p.Namespace, p.Name, p.UID = "default", name, types.UID(uid)
-	p.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl", FieldsV1: &metav1.FieldsV1{Raw: []byte("{}")}}}
+	p.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl", FieldsV1: metav1.NewFieldsV1("{}")}}
 	return p
-}
-
-// told gathers what a Follow function tells, and waits for it.
-type told[T any] struct {
-	t     *testing.T
-	mu    sync.Mutex
-	all   []cluster.Listing[T]
-	newer chan struct{}
-	stop  func()
-	// patience is how long until waits.
-	patience time.Duration
-}
-
-func (c *told[T]) tell(l cluster.Listing[T]) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.all = append(c.all, l)
-	close(c.newer)
-	c.newer = make(chan struct{})
-}
-
-func (c *told[T]) newest() (cluster.Listing[T], <-chan struct{}) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.all) == 0 {
-		return cluster.Listing[T]{}, c.newer
-	}
-	return c.all[len(c.all)-1], c.newer
-}
-
-// until waits for a listing that is as wanted.
-func (c *told[T]) until(what string, wanted func(cluster.Listing[T]) bool) cluster.Listing[T] {
-	c.t.Helper()
-	deadline := time.After(c.patience)
-	for {
-		l, newer := c.newest()
-		if wanted(l) {
-			return l
-		}
-		select {
-		case <-newer:
-		case <-deadline:
-			c.t.Fatalf("no listing with %s; the newest is %+v", what, l)
-		}
-	}
-}
-
-// names waits until exactly these objects are there.
-func (c *told[T]) names(names ...string) cluster.Listing[T] {
-	c.t.Helper()
-	return c.until(fmt.Sprint("objects ", names), func(l cluster.Listing[T]) bool {
-		var have []string
-		for _, o := range l.Objects {
-			have = append(have, any(o).(metav1.Object).GetName())
-		}
-		return l.Synced && slices.Equal(have, names)
-	})
 }
 
 // decode returns the body of a request, whatever its encoding, as its fields.

@@ -31,75 +31,79 @@ import (
 	"github.com/bosun-project/bosun/internal/cluster"
 )
 
+var verbMeta = metav1.ObjectMeta{Namespace: "ns", Name: "x"}
+
+type verb func(context.Context, *cluster.Client) (any, error)
+
+var verbs = []struct {
+	name    string
+	call    verb
+	request string
+	error   string
+	answer  runtime.Object
+	// body is what the request must hold, by path.
+	body map[string]string
+}{
+	{"get pod", func(ctx context.Context, c *cluster.Client) (any, error) { return c.GetPod(ctx, "ns", "x") },
+		"GET /api/v1/namespaces/ns/pods/x", "get pod ns/x", &corev1.Pod{}, nil},
+	{"create pod", func(ctx context.Context, c *cluster.Client) (any, error) {
+		return c.CreatePod(ctx, &corev1.Pod{ObjectMeta: verbMeta})
+	},
+		"POST /api/v1/namespaces/ns/pods", "create pod ns/x", &corev1.Pod{}, map[string]string{"metadata.name": "x"}},
+	{"delete pod", func(ctx context.Context, c *cluster.Client) (any, error) {
+		return nil, c.DeletePod(ctx, "ns", "x", "u1", 0)
+	},
+		"DELETE /api/v1/namespaces/ns/pods/x", "delete pod ns/x", &metav1.Status{}, map[string]string{"preconditions.uid": "u1", "gracePeriodSeconds": "0"}},
+	{"patch pod status", func(ctx context.Context, c *cluster.Client) (any, error) {
+		return c.PatchPodStatus(ctx, "ns", "x", "u1", []byte(`{"status":{"phase":"Running"},"metadata":{"labels":null}}`))
+	}, "PATCH /api/v1/namespaces/ns/pods/x/status", "patch status of pod ns/x", &corev1.Pod{}, map[string]string{"metadata.uid": "u1", "status.phase": "Running"}},
+	{"get node", func(ctx context.Context, c *cluster.Client) (any, error) { return c.GetNode(ctx, "n1") },
+		"GET /api/v1/nodes/n1", "get node n1", &corev1.Node{}, nil},
+	{"create node", func(ctx context.Context, c *cluster.Client) (any, error) {
+		return c.CreateNode(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}})
+	}, "POST /api/v1/nodes", "create node n1", &corev1.Node{}, map[string]string{"metadata.name": "n1"}},
+	{"patch node", func(ctx context.Context, c *cluster.Client) (any, error) {
+		return c.PatchNode(ctx, "n1", []byte(`{"a":"b"}`))
+	},
+		"PATCH /api/v1/nodes/n1", "patch node n1", &corev1.Node{}, map[string]string{"a": "b"}},
+	{"patch node status", func(ctx context.Context, c *cluster.Client) (any, error) {
+		return c.PatchNodeStatus(ctx, "n1", []byte(`{"a":"b"}`))
+	},
+		"PATCH /api/v1/nodes/n1/status", "patch status of node n1", &corev1.Node{}, map[string]string{"a": "b"}},
+	{"get lease", func(ctx context.Context, c *cluster.Client) (any, error) { return c.GetLease(ctx, "n1") },
+		"GET /apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1", "get lease n1", &coordinationv1.Lease{}, nil},
+	{"create lease", func(ctx context.Context, c *cluster.Client) (any, error) {
+		return c.CreateLease(ctx, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "n1"}})
+	}, "POST /apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", "create lease n1", &coordinationv1.Lease{}, map[string]string{"metadata.name": "n1"}},
+	{"update lease", func(ctx context.Context, c *cluster.Client) (any, error) {
+		return c.UpdateLease(ctx, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "n1", ResourceVersion: "7"}})
+	}, "PUT /apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1", "update lease n1", &coordinationv1.Lease{}, map[string]string{"metadata.resourceVersion": "7"}},
+	{"create token", func(ctx context.Context, c *cluster.Client) (any, error) {
+		return c.CreateToken(ctx, "ns", "x", &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{"a"}}})
+	}, "POST /api/v1/namespaces/ns/serviceaccounts/x/token", "create token of service account ns/x", &authenticationv1.TokenRequest{}, map[string]string{"spec.audiences": "[a]"}},
+	{"create csr", func(ctx context.Context, c *cluster.Client) (any, error) {
+		return c.CreateCSR(ctx, &certificatesv1.CertificateSigningRequest{ObjectMeta: metav1.ObjectMeta{GenerateName: "csr-"}})
+	}, "POST /apis/certificates.k8s.io/v1/certificatesigningrequests", "create certificate signing request csr-", &certificatesv1.CertificateSigningRequest{}, map[string]string{"metadata.generateName": "csr-"}},
+	{"get csr", func(ctx context.Context, c *cluster.Client) (any, error) { return c.GetCSR(ctx, "x") },
+		"GET /apis/certificates.k8s.io/v1/certificatesigningrequests/x", "get certificate signing request x", &certificatesv1.CertificateSigningRequest{}, nil},
+	{"review token", func(ctx context.Context, c *cluster.Client) (any, error) {
+		return c.ReviewToken(ctx, &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: "t"}})
+	}, "POST /apis/authentication.k8s.io/v1/tokenreviews", "review a token", &authenticationv1.TokenReview{}, map[string]string{"spec.token": "t"}},
+	{"review access", func(ctx context.Context, c *cluster.Client) (any, error) {
+		return c.ReviewAccess(ctx, &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: "u"}})
+	}, "POST /apis/authorization.k8s.io/v1/subjectaccessreviews", "review the access of u", &authorizationv1.SubjectAccessReview{}, map[string]string{"spec.user": "u"}},
+	{"create event", func(ctx context.Context, c *cluster.Client) (any, error) {
+		return c.CreateEvent(ctx, &corev1.Event{ObjectMeta: verbMeta})
+	},
+		"POST /api/v1/namespaces/ns/events", "create event ns/x", &corev1.Event{}, map[string]string{"metadata.name": "x"}},
+	{"patch event", func(ctx context.Context, c *cluster.Client) (any, error) {
+		return c.PatchEvent(ctx, "ns", "x", []byte(`{"count":2}`))
+	},
+		"PATCH /api/v1/namespaces/ns/events/x", "patch event ns/x", &corev1.Event{}, map[string]string{"count": "2"}},
+}
+
 func TestVerbs(t *testing.T) {
-	meta := metav1.ObjectMeta{Namespace: "ns", Name: "x"}
-	type verb func(context.Context, *cluster.Client) (any, error)
-	for _, c := range []struct {
-		name    string
-		call    verb
-		request string
-		error   string
-		answer  runtime.Object
-		// body is what the request must hold, by path.
-		body map[string]string
-	}{
-		{"get pod", func(ctx context.Context, c *cluster.Client) (any, error) { return c.GetPod(ctx, "ns", "x") },
-			"GET /api/v1/namespaces/ns/pods/x", "get pod ns/x", &corev1.Pod{}, nil},
-		{"create pod", func(ctx context.Context, c *cluster.Client) (any, error) {
-			return c.CreatePod(ctx, &corev1.Pod{ObjectMeta: meta})
-		},
-			"POST /api/v1/namespaces/ns/pods", "create pod ns/x", &corev1.Pod{}, map[string]string{"metadata.name": "x"}},
-		{"delete pod", func(ctx context.Context, c *cluster.Client) (any, error) {
-			return nil, c.DeletePod(ctx, "ns", "x", "u1", 0)
-		},
-			"DELETE /api/v1/namespaces/ns/pods/x", "delete pod ns/x", &metav1.Status{}, map[string]string{"preconditions.uid": "u1", "gracePeriodSeconds": "0"}},
-		{"patch pod status", func(ctx context.Context, c *cluster.Client) (any, error) {
-			return c.PatchPodStatus(ctx, "ns", "x", "u1", []byte(`{"status":{"phase":"Running"},"metadata":{"labels":null}}`))
-		}, "PATCH /api/v1/namespaces/ns/pods/x/status", "patch status of pod ns/x", &corev1.Pod{}, map[string]string{"metadata.uid": "u1", "status.phase": "Running"}},
-		{"get node", func(ctx context.Context, c *cluster.Client) (any, error) { return c.GetNode(ctx, "n1") },
-			"GET /api/v1/nodes/n1", "get node n1", &corev1.Node{}, nil},
-		{"create node", func(ctx context.Context, c *cluster.Client) (any, error) {
-			return c.CreateNode(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}})
-		}, "POST /api/v1/nodes", "create node n1", &corev1.Node{}, map[string]string{"metadata.name": "n1"}},
-		{"patch node", func(ctx context.Context, c *cluster.Client) (any, error) {
-			return c.PatchNode(ctx, "n1", []byte(`{"a":"b"}`))
-		},
-			"PATCH /api/v1/nodes/n1", "patch node n1", &corev1.Node{}, map[string]string{"a": "b"}},
-		{"patch node status", func(ctx context.Context, c *cluster.Client) (any, error) {
-			return c.PatchNodeStatus(ctx, "n1", []byte(`{"a":"b"}`))
-		},
-			"PATCH /api/v1/nodes/n1/status", "patch status of node n1", &corev1.Node{}, map[string]string{"a": "b"}},
-		{"get lease", func(ctx context.Context, c *cluster.Client) (any, error) { return c.GetLease(ctx, "n1") },
-			"GET /apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1", "get lease n1", &coordinationv1.Lease{}, nil},
-		{"create lease", func(ctx context.Context, c *cluster.Client) (any, error) {
-			return c.CreateLease(ctx, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "n1"}})
-		}, "POST /apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", "create lease n1", &coordinationv1.Lease{}, map[string]string{"metadata.name": "n1"}},
-		{"update lease", func(ctx context.Context, c *cluster.Client) (any, error) {
-			return c.UpdateLease(ctx, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "n1", ResourceVersion: "7"}})
-		}, "PUT /apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1", "update lease n1", &coordinationv1.Lease{}, map[string]string{"metadata.resourceVersion": "7"}},
-		{"create token", func(ctx context.Context, c *cluster.Client) (any, error) {
-			return c.CreateToken(ctx, "ns", "x", &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{"a"}}})
-		}, "POST /api/v1/namespaces/ns/serviceaccounts/x/token", "create token of service account ns/x", &authenticationv1.TokenRequest{}, map[string]string{"spec.audiences": "[a]"}},
-		{"create csr", func(ctx context.Context, c *cluster.Client) (any, error) {
-			return c.CreateCSR(ctx, &certificatesv1.CertificateSigningRequest{ObjectMeta: metav1.ObjectMeta{GenerateName: "csr-"}})
-		}, "POST /apis/certificates.k8s.io/v1/certificatesigningrequests", "create certificate signing request csr-", &certificatesv1.CertificateSigningRequest{}, map[string]string{"metadata.generateName": "csr-"}},
-		{"get csr", func(ctx context.Context, c *cluster.Client) (any, error) { return c.GetCSR(ctx, "x") },
-			"GET /apis/certificates.k8s.io/v1/certificatesigningrequests/x", "get certificate signing request x", &certificatesv1.CertificateSigningRequest{}, nil},
-		{"review token", func(ctx context.Context, c *cluster.Client) (any, error) {
-			return c.ReviewToken(ctx, &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: "t"}})
-		}, "POST /apis/authentication.k8s.io/v1/tokenreviews", "review a token", &authenticationv1.TokenReview{}, map[string]string{"spec.token": "t"}},
-		{"review access", func(ctx context.Context, c *cluster.Client) (any, error) {
-			return c.ReviewAccess(ctx, &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: "u"}})
-		}, "POST /apis/authorization.k8s.io/v1/subjectaccessreviews", "review the access of u", &authorizationv1.SubjectAccessReview{}, map[string]string{"spec.user": "u"}},
-		{"create event", func(ctx context.Context, c *cluster.Client) (any, error) {
-			return c.CreateEvent(ctx, &corev1.Event{ObjectMeta: meta})
-		},
-			"POST /api/v1/namespaces/ns/events", "create event ns/x", &corev1.Event{}, map[string]string{"metadata.name": "x"}},
-		{"patch event", func(ctx context.Context, c *cluster.Client) (any, error) {
-			return c.PatchEvent(ctx, "ns", "x", []byte(`{"count":2}`))
-		},
-			"PATCH /api/v1/namespaces/ns/events/x", "patch event ns/x", &corev1.Event{}, map[string]string{"count": "2"}},
-	} {
+	for _, c := range verbs {
 		for _, content := range []string{runtime.ContentTypeProtobuf, runtime.ContentTypeJSON} {
 			synctest.Test(t, func(t *testing.T) {
 				s := newAPIServer(t)
