@@ -15,6 +15,7 @@ import (
 	"github.com/bosun-project/bosun/internal/host"
 	"github.com/bosun-project/bosun/internal/limits"
 	"github.com/bosun-project/bosun/internal/nodestatus"
+	"github.com/bosun-project/bosun/internal/process"
 	"github.com/bosun-project/bosun/internal/runtime"
 	"github.com/bosun-project/bosun/internal/worker"
 )
@@ -74,10 +75,13 @@ func (c *cgroups) known() *cgroup.Tree {
 	return c.tree
 }
 
-// version is 1 or 2; 2 until the tree is made.
+// version is 1 or 2: what the tree says once it is made, and what is mounted before.
 func (c *cgroups) version() int {
 	if t := c.known(); t != nil {
 		return t.Version()
+	}
+	if v2, err := process.CgroupV2("/"); err == nil && !v2 {
+		return 1
 	}
 	return 2
 }

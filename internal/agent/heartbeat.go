@@ -47,7 +47,7 @@ func (a *Agent) gatherFacts(ctx context.Context) error {
 		facts.Addresses = ips
 		facts.CgroupVersion = a.cgroups.version()
 		facts.Runtime = nodestatus.Runtime{
-			Asked: health.Up || health.Message != "", Name: health.RuntimeName, Version: health.RuntimeVersion, Up: health.Up, Message: health.Message,
+			Asked: health.Asked, Name: health.RuntimeName, Version: health.RuntimeVersion, Up: health.Up, Message: health.Message,
 			NetworkReady: health.NetworkReady, NetworkMessage: health.NetworkMessage, SupplementalGroupsPolicy: health.Features.SupplementalGroupsPolicy,
 		}
 		for _, h := range health.Handlers {

@@ -34,7 +34,7 @@ func (a *Agent) buildObjects() ([]*v1.Pod, error) {
 		if err != nil {
 			a.log.Warn("some pods are not known before the API server tells of them", "err", err)
 		}
-		loop := keep.LoopConfig{Store: kept, Accepted: a.acceptedPods, Wanted: a.stillBound, Log: a.log}
+		loop := keep.LoopConfig{Store: kept, Accepted: a.acceptedPods, Wanted: a.stillBound, Synced: func() bool { return a.member.byUID.Value().synced }, Log: a.log}
 		for _, p := range pods {
 			loop.Kept = append(loop.Kept, p.UID)
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -139,7 +140,8 @@ func TestOpenRefusesWhatOthersCanWrite(t *testing.T) {
 // A pod is kept as it is wanted now, and forgotten only when the API server is known not to name it any more.
 func TestLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, _ := open(t)
+		s, dir := open(t)
+		began := time.Now()
 		for _, name := range []string{"old", "gone"} {
 			if err := s.KeepPod(named(name)); err != nil {
 				t.Fatal(err)
@@ -149,6 +151,7 @@ func TestLoop(t *testing.T) {
 		known := false
 		l := NewLoop(LoopConfig{
 			Store: s, Accepted: accepted.Get, Kept: []types.UID{"u-old", "u-gone"}, Log: slog.New(slog.DiscardHandler),
+			Synced: func() bool { return known },
 			Wanted: func(uid types.UID) bool { return !known || uid == "u-old" || uid == "u-web" },
 		})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -172,6 +175,25 @@ func TestLoop(t *testing.T) {
 		accepted.Set(map[types.UID]*pod.Desired{"u-web": {Pod: named("web")}})
 		if got := kept(); len(got) != 2 || strings.Contains(strings.Join(got, " "), "gone") {
 			t.Errorf("after the server spoke: %v", got)
+		}
+		for _, name := range []string{"old", "new"} {
+			if err := s.Keep("Secret", "a", name, &v1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: name}}); err != nil {
+				t.Fatal(err)
+			}
+			at := map[string]time.Time{"old": began.Add(-time.Second), "new": began.Add(time.Second)}[name]
+			if err := os.Chtimes(filepath.Join(dir, s.file("Secret", "a", name)), at, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(sweepAfter - time.Second)
+		if _, ok := s.Load("Secret", "a", "old"); !ok {
+			t.Error("an object went before its pod could have asked for it")
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		_, old := s.Load("Secret", "a", "old")
+		if _, fresh := s.Load("Secret", "a", "new"); old || !fresh {
+			t.Errorf("after the sweep: old %v, new %v", old, fresh)
 		}
 		newer := named("web")
 		newer.Spec.NodeName = "-2"

@@ -2,6 +2,7 @@ package keep
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -17,6 +18,8 @@ type LoopConfig struct {
 	Accepted func() (map[types.UID]*pod.Desired, <-chan struct{})
 	// Wanted tells whether the API server still names a pod; it answers false only if it knows.
 	Wanted func(types.UID) bool
+	// Synced tells whether the API server has told which pods there are.
+	Synced func() bool
 	// Kept are the pods that were kept when the agent started.
 	Kept []types.UID
 	Log  *slog.Logger
@@ -27,6 +30,8 @@ type Loop struct {
 	cfg  LoopConfig
 	have map[types.UID]*pod.Desired // nil for a version of an earlier life
 	ill  bool
+	// started is when Run began; sweepAt is when objects of earlier lives are dropped, zero until that is known.
+	started, sweepAt time.Time
 }
 
 // NewLoop builds a Loop.
@@ -38,21 +43,30 @@ func NewLoop(cfg LoopConfig) *Loop {
 	return l
 }
 
-// retry is how soon what could not be written is tried again.
-const retry = 5 * time.Second
+const (
+	// retry is how soon what could not be written is tried again.
+	retry = 5 * time.Second
+	// sweepAfter is how long after the API server has told of the pods the objects that these use have surely been kept anew.
+	sweepAfter = 5 * time.Minute
+)
 
 // Run follows the accepted pods until the context ends.
 func (l *Loop) Run(ctx context.Context) error {
+	l.started = time.Now()
 	for {
 		accepted, newer := l.cfg.Accepted()
 		var again <-chan time.Time
-		if err := l.turn(accepted); err != nil {
+		wait, err := l.sweep(time.Now())
+		if err = errors.Join(l.turn(accepted), err); err != nil {
 			if !l.ill {
 				l.cfg.Log.Warn("pods cannot be kept for times without an API server", "err", err)
 			}
-			again = time.After(retry)
+			wait = retry
 		}
-		l.ill = again != nil
+		l.ill = err != nil
+		if wait > 0 {
+			again = time.After(wait)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -85,4 +99,23 @@ func (l *Loop) turn(accepted map[types.UID]*pod.Desired) error {
 		delete(l.have, uid)
 	}
 	return wrong
+}
+
+// sweep drops, once, the objects that only pods of earlier lives used. It returns how long to wait for that, zero if it is not
+// to be waited for.
+func (l *Loop) sweep(now time.Time) (time.Duration, error) {
+	switch {
+	case l.started.IsZero() || !l.cfg.Synced():
+		return 0, nil
+	case l.sweepAt.IsZero():
+		l.sweepAt = now.Add(sweepAfter)
+	}
+	if wait := l.sweepAt.Sub(now); wait > 0 {
+		return wait, nil
+	}
+	if err := l.cfg.Store.DropObjectsBefore(l.started); err != nil {
+		return 0, err
+	}
+	l.started = time.Time{}
+	return 0, nil
 }

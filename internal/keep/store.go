@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 	authentication "k8s.io/api/authentication/v1"
@@ -142,6 +143,23 @@ func empty(kind string) runtime.Object {
 // Drop forgets an object; one that is not kept is no error.
 func (s *Store) Drop(kind, namespace, name string) error {
 	return s.drop(s.file(kind, namespace, name))
+}
+
+// DropObjectsBefore forgets the objects that were kept last before a time, and what a crash left half written. Pods stay.
+func (s *Store) DropObjectsBefore(t time.Time) error {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return fmt.Errorf("list the kept objects: %w", err)
+	}
+	var wrong []error
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || strings.HasPrefix(e.Name(), podKind+"-") || !info.ModTime().Before(t) {
+			continue
+		}
+		wrong = append(wrong, s.drop(e.Name()))
+	}
+	return errors.Join(wrong...)
 }
 
 // file names the file of an object by a hash: whatever its name holds, it is one file of this directory.

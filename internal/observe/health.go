@@ -15,6 +15,8 @@ const notAskedYet = "the container runtime has not answered yet"
 
 // Health is how the container runtime fares, and how well its pods are known.
 type Health struct {
+	// Asked tells that the runtime answered, or failed to, since the start.
+	Asked bool
 	// Up tells that the runtime answers and calls itself ready; Since when it is as it is. Message says what is
 	// wrong while it is not up; it is "container runtime is down: …" when it does not answer (behaviour 20).
 	Up      bool

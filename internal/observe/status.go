@@ -125,6 +125,7 @@ func (o *Observer) tellStatus(a answer) {
 
 // take adds what the runtime said of itself. The stream and the listings have other writers.
 func (h *Health) take(a answer, now time.Time) {
+	h.Asked = true
 	wasUp := h.Up
 	switch {
 	case a.err != nil:
