@@ -39,7 +39,12 @@ func newMember(ctx context.Context, plane *controlplane.Plane, bed *testbed.Bed,
 			return nil, err
 		}
 	}
+	cert, key, err := plane.ServingFiles(m.name, nodeIP)
+	if err != nil {
+		return nil, err
+	}
 	n.more = append([]string{
+		"--tls-cert-file=" + cert, "--tls-private-key-file=" + key,
 		"--hostname-override=" + m.name, "--node-ip=" + nodeIP, "--kubeconfig=" + kubeconfig, "--port=" + strconv.Itoa(m.secure),
 		"--client-ca-file=" + plane.CAFile, "--authentication-token-webhook=true", "--authorization-mode=Webhook", "--anonymous-auth=false",
 	}, more...)
@@ -254,4 +259,41 @@ func (g *guest) untilSays(container string, words ...string) {
 		}
 		return nil
 	})
+}
+
+// kubectl runs kubectl as the administrator, in a namespace, and returns what it printed.
+func (m *member) kubectl(t *testing.T, ns string, args ...string) string {
+	t.Helper()
+	return m.kubectlInput(t, "", ns, args...)
+}
+
+// kubectlInput is kubectl with input.
+func (m *member) kubectlInput(t *testing.T, input, ns string, args ...string) string {
+	t.Helper()
+	out, err := m.plane.KubectlInput(deadline(t, patience), input, append([]string{"-n", ns}, args...)...)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return out
+}
+
+// apply makes objects, or changes them; images are as in create.
+func (m *member) apply(t *testing.T, ns, text string) {
+	t.Helper()
+	m.kubectlInput(t, expand.Replace(strings.ReplaceAll(text, "NODE", m.name)), ns, "apply", "-f", "-")
+}
+
+// known is a pod that somebody else has made.
+func (m *member) known(t *testing.T, p *v1.Pod) *guest {
+	return &guest{member: m, t: t, ns: p.Namespace, name: p.Name, uid: string(p.UID)}
+}
+
+// labelled lists the pods of a namespace with a label.
+func (m *member) labelled(t *testing.T, ns, selector string) []v1.Pod {
+	t.Helper()
+	list, err := m.api.CoreV1().Pods(ns).List(t.Context(), metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list.Items
 }
