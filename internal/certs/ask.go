@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -43,7 +44,11 @@ type asking struct {
 	// waiting is told what the request waits for; request is empty when it has an answer.
 	waiting func(request, sentence string, since time.Time)
 	trouble func(error) // told when the request cannot be followed for now; nil when it can
+	log     *slog.Logger
 }
+
+// patience is how long a request waits before the log says so: most are approved and signed within a moment.
+const patience = 5 * time.Second
 
 type csrNews struct {
 	csr *certv1.CertificateSigningRequest
@@ -65,11 +70,11 @@ func (a *asking) obtain(ctx context.Context, o order, k *signingKey) (certPEM []
 		return a.check(have, text, k, fresh, err)
 	} else {
 		a.waiting(have.Name, sentence, have.CreationTimestamp.Time)
+		return a.follow(ctx, want, k, fresh, sentence)
 	}
-	return a.follow(ctx, want, k, fresh)
 }
 
-func (a *asking) follow(ctx context.Context, want *certv1.CertificateSigningRequest, k *signingKey, fresh bool) ([]byte, error) {
+func (a *asking) follow(ctx context.Context, want *certv1.CertificateSigningRequest, k *signingKey, fresh bool, waits string) ([]byte, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var news latest.Cell[*csrNews]
 	ended := make(chan error, 1)
@@ -79,25 +84,34 @@ func (a *asking) follow(ctx context.Context, want *certv1.CertificateSigningRequ
 	follower.Go(func() {
 		ended <- a.requests.FollowCSR(ctx, want.Name, func(c *certv1.CertificateSigningRequest, err error) { news.Set(&csrNews{c, err}) })
 	})
+	began, logged := time.Now(), ""
+	patient := time.NewTimer(patience)
+	defer patient.Stop()
 	for {
 		said, newer := news.Get()
 		if said != nil {
 			have, err := said.csr, said.err
 			if have == nil && err == nil { // gone, or a cache that does not know it yet
-				have, fresh, err = a.again(ctx, want, fresh)
+				if have, fresh, err = a.again(ctx, want, fresh); err != nil {
+					return nil, err // nothing may be told of it again
+				}
 			}
-			a.trouble(err)
+			a.trouble(explained(err))
 			if have != nil {
 				text, sentence, err := verdict(have)
 				if err != nil || text != nil {
 					return a.check(have, text, k, fresh, err)
 				}
+				waits = sentence
 				a.waiting(have.Name, sentence, have.CreationTimestamp.Time)
-			} else if refused := new(refusal); errors.As(err, &refused) {
-				return nil, err
 			}
 		}
+		if waits != logged && time.Since(began) >= patience {
+			a.log.Info("certificate: " + waits)
+			logged = waits
+		}
 		select {
+		case <-patient.C:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case err := <-ended:

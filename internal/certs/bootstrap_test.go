@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -278,6 +279,47 @@ func TestBootstrapWhileTheAPIRefuses(t *testing.T) {
 	}
 }
 
+// TestBootstrapRequestVanishesWhileTheAPIIsIll has the request removed and the look for it fail.
+func TestBootstrapRequestVanishesWhileTheAPIIsIll(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *node) {
+		n.api.approve = false
+		c := n.bootstrapConfig()
+		var ill atomic.Bool
+		c.Connect = func(string) (Requests, func(), error) { return illReader{n.api, &ill}, nil, nil }
+		done := make(chan error, 1)
+		go func() { done <- Bootstrap(t.Context(), c) }()
+		synctest.Wait()
+		name := n.api.names()[0]
+		ill.Store(true)
+		n.api.set(func() { delete(n.api.objects, name) })
+		synctest.Wait()
+		has(t, c.State.Value().Problem, "etcd has no leader")
+		ill.Store(false)
+		time.Sleep(10 * time.Second)
+		if got := n.api.names(); !slices.Equal(got, []string{name, name}) {
+			t.Fatalf("requests %v, want the same one made again", got)
+		}
+		n.api.decide(name, certv1.CertificateApproved, "", "")
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		n.checkJoined(t)
+	})
+}
+
+// illReader cannot read single objects for now.
+type illReader struct {
+	*fakeAPI
+	ill *atomic.Bool
+}
+
+func (r illReader) GetCSR(ctx context.Context, name string) (*certv1.CertificateSigningRequest, error) {
+	if r.ill.Load() {
+		return nil, errors.New("get certificate signing request " + name + ": etcd has no leader")
+	}
+	return r.fakeAPI.GetCSR(ctx, name)
+}
+
 func TestBootstrapTakesUpANewToken(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *node) {
 		n.api.approve = false
@@ -434,61 +476,4 @@ func (f thief) CreateCSR(ctx context.Context, csr *certv1.CertificateSigningRequ
 		}
 	}
 	return f.fakeAPI.CreateCSR(ctx, csr)
-}
-
-func TestUsable(t *testing.T) {
-	n := newNode(t)
-	now := time.Now()
-	n.putPair("good", "system:node:n1", now.Add(-time.Hour), now.Add(time.Hour))
-	n.putPair("old", "system:node:n1", now.Add(-2*time.Hour), now.Add(-time.Hour))
-	n.putPair("young", "system:node:n1", now.Add(time.Hour), now.Add(2*time.Hour))
-	n.write(filepath.Join(n.dir, "empty.crt"), "")
-	n.write(filepath.Join(n.dir, "locked.crt"), "")
-	for _, c := range []struct {
-		title, text string
-		want        string // part of the error; empty: usable
-	}{
-		{"certificate in files", withFiles("good.crt", "good.key"), ""},
-		{"token", bootstrapText("a.b"), ""},
-		{"not valid yet", withFiles("young.crt", "young.key"), ""},
-		{"expired", withFiles("old.crt", "old.key"), "expired at"},
-		{"key of another", withFiles("good.crt", "old.key"), "private key does not match public key"},
-		{"empty certificate", withFiles("empty.crt", "good.key"), "no CERTIFICATE block"},
-		{"missing certificate", withFiles("none.crt", "good.key"), "none.crt: no such file"},
-		{"missing key", strings.Replace(withFiles("good.crt", "x"), ", client-key: x", "", 1), "neither client-key nor client-key-data"},
-		{"certificate is a directory", withFiles(".", "good.key"), "want a regular file"},
-		{"no identity", strings.Replace(bootstrapText("a.b"), "token: a.b", "", 1), "no other way to identify"},
-		{"no context", strings.Replace(bootstrapText("a.b"), "current-context: boot", "current-context: x", 1), `current-context "x" is not among the contexts`},
-		{"no YAML", "[", "yaml"},
-		{"empty", "", "is not among the contexts"},
-	} {
-		t.Run(c.title, func(t *testing.T) {
-			n.write(n.kubeconfig, c.text)
-			err := Usable(n.kubeconfig, now)
-			if c.want == "" {
-				if err != nil {
-					t.Error(err)
-				}
-				return
-			}
-			if err == nil {
-				t.Fatalf("usable, want an error with %q", c.want)
-			}
-			has(t, err.Error(), c.want)
-			has(t, err.Error(), n.dir)
-		})
-	}
-	if err := os.Remove(n.kubeconfig); err != nil {
-		t.Fatal(err)
-	}
-	if err := Usable(n.kubeconfig, now); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("without a file: %v", err)
-	}
-	c := n.bootstrapConfig()
-	c.BootstrapKubeconfig = ""
-	err := Bootstrap(t.Context(), c)
-	if err == nil {
-		t.Fatal("no error without any kubeconfig")
-	}
-	has(t, err.Error(), "--bootstrap-kubeconfig")
 }

@@ -29,7 +29,7 @@ func (f *fetch) run(ctx context.Context) error {
 	if replaced != "" {
 		f.log.Warn("certificate: made a new key for the request", "reason", replaced)
 	}
-	a := asking{requests: f.requests, waiting: f.board.waits, trouble: func(err error) {
+	a := asking{requests: f.requests, waiting: f.board.waits, log: f.log, trouble: func(err error) {
 		if err != nil {
 			f.board.complain(troubleRequest, err.Error())
 		} else {

@@ -104,9 +104,6 @@ func (b *board) shows(p *pair, renewAt time.Time) {
 // waits publishes which request is under way.
 func (b *board) waits(request, sentence string, since time.Time) {
 	b.change(func(s *State) {
-		if sentence != "" && sentence != s.Waiting {
-			b.log.Info("certificate: "+sentence, "request", request)
-		}
 		s.Request, s.Waiting, s.Since = request, sentence, since
 	})
 }
