@@ -183,7 +183,7 @@ func TestBootstrapGoesOnAfterACrash(t *testing.T) {
 					if wait { // cut while it waits
 						crash()
 					}
-					_ = <-done
+					<-done
 					crash()
 					// Again, an hour later, as after a reboot.
 					time.Sleep(time.Hour)
