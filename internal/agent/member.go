@@ -164,7 +164,7 @@ func (a *Agent) membership() []actor {
 	return []actor{
 		{"membership", a.enter}, m.once(actor{"pods of the API server", m.followPods}), m.once(actor{"node of the API server", m.followNode}),
 		m.once(actor{"status of pods", a.reporter.Run}), m.once(actor{"mirror pods", a.mirrors.Run}), {"static pods", a.followStatic},
-		{"facts of the node", a.gatherFacts}, m.once(actor{"heartbeat", a.heartbeat.Run}), m.once(actor{"events", a.events.Run}),
+		{"facts of the node", a.gatherFacts}, {"dead connections", a.cutDead}, m.once(actor{"heartbeat", a.heartbeat.Run}), m.once(actor{"events", a.events.Run}),
 	}
 }
 
@@ -193,6 +193,23 @@ func (m *member) ownNode() (ownNode, <-chan struct{}) {
 		return ownNode{}, nil
 	}
 	return m.node.Get()
+}
+
+// cutDead makes connections anew when the lease cannot be renewed: one may be dead without a sign.
+func (a *Agent) cutDead(ctx context.Context) error {
+	tries := 0
+	for {
+		s, newer := a.heartbeat.State().Get()
+		if s.Lease.Tries > tries && !a.member.client.Link().Value().Up {
+			a.member.client.CloseConnections()
+		}
+		tries = s.Lease.Tries
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-newer:
+		}
+	}
 }
 
 // followPods and followNode keep the cells newest.

@@ -36,7 +36,8 @@ func (v *view) stuck(c *v1.Container, newest *pod.Container) *v1.ContainerStateW
 		return w
 	}
 	if newest != nil && newest.State == pod.Exited && m.PostStart.ID == newest.ID && m.PostStart.Failure != "" {
-		return &v1.ContainerStateWaiting{Reason: reason.PostStartHookError, Message: m.PostStart.Failure}
+		// What the hook said is for those who may look into the node: a status is read by more people.
+		return &v1.ContainerStateWaiting{Reason: reason.PostStartHookError, Message: "PostStartHook failed"}
 	}
 	return nil
 }
@@ -47,7 +48,7 @@ func (v *view) failure(c *v1.Container) *v1.ContainerStateWaiting {
 	var kind plan.Kind
 	for _, k := range []plan.Kind{plan.EnsureImage, plan.CreateContainer, plan.StartContainer} {
 		f := v.in.Memory.Kept.Failures[plan.Effect{Kind: k, Container: c.Name}.Subject()]
-		if f.Of != "" && f.Of != c.Image { // of an image the pod no longer names
+		if k == plan.EnsureImage && f.Of != "" && f.Of != c.Image { // of an image the pod no longer names
 			continue
 		}
 		if f.Count > 0 && (latest.Count == 0 || f.At.After(latest.At)) {
