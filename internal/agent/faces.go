@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	goruntime "runtime"
 	"strconv"
 	"time"
 
@@ -43,6 +44,9 @@ func (a *Agent) buildFaces(level *slog.LevelVar) error {
 	}
 	if defaultOn(k.EnableSystemLogHandler) {
 		config.SystemLogsDir = "/var/log"
+	}
+	if config.Profiling && k.EnableContentionProfiling {
+		goruntime.SetBlockProfileRate(1)
 	}
 	if defaultOn(k.EnableDebugFlagsHandler) {
 		config.SetVerbosity = verbosity(level)

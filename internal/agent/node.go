@@ -1,9 +1,12 @@
 package agent
 
 import (
+	"cmp"
+	"context"
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 
 	v1 "k8s.io/api/core/v1"
@@ -106,4 +109,33 @@ func roomOf(c *config.Config, h host.Facts) nodestatus.Room {
 	m := nodestatus.Machine{CPUs: h.CPUs, Memory: h.Memory, PIDs: h.PIDs, HugePages: h.HugePages}
 	m.Disk, _ = host.Disk(c.RootDir) // without it pods cannot ask for room on it, and all else goes on
 	return nodestatus.RoomOf(m, c)
+}
+
+// tellRange tells the runtime the node's range of pod addresses, each time that changes or the runtime comes back (behaviour 334).
+func (a *Agent) tellRange(ctx context.Context) error {
+	told, up := "", false
+	for {
+		health, newerHealth := a.observer.Health().Get()
+		own, newerNode := a.member.ownNode()
+		want := a.cfg.Kubelet.PodCIDR
+		if a.member != nil {
+			want = ""
+		}
+		if own.object != nil {
+			want = cmp.Or(strings.Join(own.object.Spec.PodCIDRs, ","), own.object.Spec.PodCIDR)
+		}
+		if health.Up && want != "" && (want != told || !up) {
+			if err := a.client.UpdateRuntimeConfig(ctx, want); err != nil {
+				a.log.Warn("the runtime does not take the range of pod addresses", "range", want, "err", err)
+			}
+			told = want
+		}
+		up = health.Up
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-newerHealth:
+		case <-newerNode:
+		}
+	}
 }
