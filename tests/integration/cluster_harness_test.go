@@ -297,3 +297,51 @@ func (m *member) labelled(t *testing.T, ns, selector string) []v1.Pod {
 	}
 	return list.Items
 }
+
+// apiStatus is a container's status, of whichever kind it is; nil if the API server has none yet.
+func apiStatus(p *v1.Pod, container string) *v1.ContainerStatus {
+	for _, list := range [][]v1.ContainerStatus{p.Status.ContainerStatuses, p.Status.InitContainerStatuses, p.Status.EphemeralContainerStatuses} {
+		for i := range list {
+			if list[i].Name == container {
+				return &list[i]
+			}
+		}
+	}
+	return nil
+}
+
+// waitsFor tells whether a container waits with a reason.
+func waitsFor(container, reason string) func(*v1.Pod) bool {
+	return func(p *v1.Pod) bool {
+		s := apiStatus(p, container)
+		return s != nil && s.State.Waiting != nil && s.State.Waiting.Reason == reason
+	}
+}
+
+// hasRestarted tells what is wrong unless the API server says that a container runs for the so-many-th time since its first.
+func (g *guest) hasRestarted(container string, times int32) error {
+	p, err := g.now()
+	if err != nil {
+		return err
+	}
+	if s := apiStatus(p, container); s == nil || s.RestartCount != times || s.State.Running == nil {
+		return fmt.Errorf("container %s of pod %s does not run for the %d. time: %+v", container, g.name, times+1, s)
+	}
+	return nil
+}
+
+// untilPhase waits for a phase.
+func (g *guest) untilPhase(want v1.PodPhase) *v1.Pod {
+	g.t.Helper()
+	return g.until(string(want), func(p *v1.Pod) bool { return p.Status.Phase == want })
+}
+
+// containsAll tells which of these a text lacks.
+func containsAll(text string, words ...string) error {
+	for _, w := range words {
+		if !strings.Contains(text, w) {
+			return fmt.Errorf("%q is not in:\n%s", w, text)
+		}
+	}
+	return nil
+}
