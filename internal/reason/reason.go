@@ -75,9 +75,6 @@ const (
 	ProbeWarning                    = "ProbeWarning"
 )
 
-// FailedMirrorPod is the reason of notes about static pods that cannot be seen in the API; upstream only logs that.
-const FailedMirrorPod = "FailedMirrorPod"
-
 // Reasons of notes about the node's container runtime; upstream has no events for them.
 const (
 	ContainerRuntimeUp   = "ContainerRuntimeUp"
