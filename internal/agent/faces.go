@@ -35,12 +35,13 @@ func (a *Agent) buildFaces(level *slog.LevelVar) error {
 		Pods: a.set.Table(), Status: func(e *worker.Entry) v1.PodStatus { return e.Status },
 		PodLogsDir: k.PodLogsDir, Notes: func() []note.Note { return a.notes.All("") },
 		Problems: func() []source.Problem { return a.merge.Cell().Value().Problems },
+		Troubles: a.troubles, Waits: a.waits,
 		Machine:  machine.Read, Pulls: a.puller.Progress, Streams: a.client, Numbers: a.metrics,
 		Checks:    []serve.Check{a.hearing},
 		Debugging: defaultOn(k.EnableDebuggingHandlers), Profiling: defaultOn(k.EnableProfilingHandler),
 		MirrorUID: a.mirrorUID, Forward: a.client, Containers: a.client, CheckpointsDir: filepath.Join(a.cfg.RootDir, "checkpoints"),
 		SystemLogQuery: k.EnableSystemLogQuery != nil && *k.EnableSystemLogQuery,
-		Kubelet:        &a.cfg.Redacted().Kubelet, About: &serve.About{Version: kubernetes, Started: time.Now()}, Log: a.log,
+		Kubelet:        &a.cfg.Redacted().Kubelet, About: &serve.About{Version: kubernetes, Started: time.Now()}, Flags: a.cfg.FlagValues, Log: a.log,
 	}
 	if defaultOn(k.EnableSystemLogHandler) {
 		config.SystemLogsDir = "/var/log"

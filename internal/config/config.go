@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -112,6 +113,21 @@ func (c *Config) Redacted() *Config {
 		}
 	}
 	return &r
+}
+
+// FlagValues are all flags by name with the values in force, as they would be written, wherever they come from; what may hold
+// secrets is masked.
+func (c *Config) FlagValues() map[string]string {
+	r := c.Redacted()
+	values := map[string]string{}
+	for _, f := range flagTable() {
+		shown := f.bind(r).show()
+		if plain, err := strconv.Unquote(shown); err == nil { // the quotes are help's
+			shown = plain
+		}
+		values[f.name] = shown
+	}
+	return values
 }
 
 // redactURL masks the user part and the query, where tokens are kept. What is not a URL is masked whole, since it cannot be

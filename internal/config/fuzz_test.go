@@ -33,7 +33,7 @@ func FuzzLoadFile(f *testing.F) {
 			t.Fatalf("error of type %T", err)
 		}
 		Unsupported(c)
-		c.Redacted()
+		c.FlagValues()
 	})
 }
 

@@ -192,6 +192,10 @@ func TestRedacted(t *testing.T) {
 	if c.Kubelet.StaticPodURLHeader["X"][0] != "hunter2" {
 		t.Error("the configuration itself was masked")
 	}
+	values := c.FlagValues()
+	if text := asYAML(t, values); strings.Contains(text, "hunter2") || len(values) != len(flagTable()) || values["manifest-url"] != r.Kubelet.StaticPodURL || values["root-dir"] != c.RootDir {
+		t.Error(text)
+	}
 	up, err := Load([]string{"https://u:hunter2@h/pod.yaml", "./pod.yaml"}, Env{Files: files{}, Operands: true})
 	if err != nil {
 		t.Fatal(err)
