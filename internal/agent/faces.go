@@ -36,7 +36,7 @@ func (a *Agent) buildFaces(level *slog.LevelVar) error {
 		PodLogsDir: k.PodLogsDir, Notes: func() []note.Note { return a.notes.All("") },
 		Problems: func() []source.Problem { return a.merge.Cell().Value().Problems },
 		Troubles: a.troubles, Waits: a.waits,
-		Machine:  machine.Read, Pulls: a.puller.Progress, Streams: a.client, Numbers: a.metrics,
+		Machine: machine.Read, Pulls: a.puller.Progress, Streams: a.client, Numbers: a.metrics,
 		Checks:    []serve.Check{a.hearing},
 		Debugging: defaultOn(k.EnableDebuggingHandlers), Profiling: defaultOn(k.EnableProfilingHandler),
 		MirrorUID: a.mirrorUID, Forward: a.client, Containers: a.client, CheckpointsDir: filepath.Join(a.cfg.RootDir, "checkpoints"),

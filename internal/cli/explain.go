@@ -38,6 +38,7 @@ func (q *asking) explain(ctx context.Context, out io.Writer, args []string) erro
 		return err
 	}
 	e := explainer{paint: painter(out), now: q.now()}
+	e.troubles(o.Troubles)
 	if len(args) == 1 {
 		p, err := pick(o.Pods, args[0])
 		if err != nil {
@@ -78,6 +79,17 @@ func (e *explainer) field(title string, lines ...string) {
 			title = ""
 		}
 		e.line("  %s  %s", e.dim(fmt.Sprintf("%-7s", title)), clean(line))
+	}
+}
+
+// troubles tells of what is wrong with the node as a whole.
+func (e *explainer) troubles(troubles []serve.Trouble) {
+	for _, t := range troubles {
+		text := e.red(clean(t.What))
+		if !t.Since.IsZero() {
+			text += ", for " + serve.Span(e.now.Sub(t.Since))
+		}
+		e.line("%s: %s", text, clean(t.Message))
 	}
 }
 

@@ -89,6 +89,10 @@ func sample() serve.Overview {
 				},
 			},
 		},
+		Troubles: []serve.Trouble{
+			{What: "API server", Message: "dial tcp 10.0.0.1:6443: connect: connection refused", Since: before(12 * time.Second)},
+			{What: "client certificate", Message: "waiting for approval of certificate signing request node-csr-x; approve it with: kubectl certificate approve node-csr-x"},
+		},
 		Problems: []serve.Problem{{Source: "file", Origin: "/m/bad.yaml", Messages: []string{"document 1, line 7: spec.containers[0].imagee: unknown field; did you mean image?"}, Since: before(3 * time.Minute), Keeps: 1}},
 	}
 }

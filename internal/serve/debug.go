@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/bosun-project/bosun/internal/image"
@@ -18,6 +19,8 @@ const watchGap = 200 * time.Millisecond
 type Overview struct {
 	At   time.Time `json:"at"`
 	Pods []Pod     `json:"pods"`
+	// Troubles are what is wrong with the node as a whole.
+	Troubles []Trouble `json:"troubles,omitempty"`
 	// Problems are manifests that cannot be used.
 	Problems []Problem `json:"problems,omitempty"`
 }
@@ -75,7 +78,9 @@ func (f *Faces) Pods() ([]Pod, <-chan struct{}) {
 	pods := make([]Pod, 0, len(entries))
 	now := f.now()
 	for _, e := range entries {
-		pods = append(pods, explain(e, f.cfg.Status(e), now))
+		p := explain(e, f.cfg.Status(e), now)
+		p.Waits = slices.Concat(p.Waits, f.cfg.Waits(e.Desired.UID()))
+		pods = append(pods, p)
 	}
 	return pods, newer
 }
@@ -105,7 +110,7 @@ func pullsOf(p image.Progress) Pulls {
 
 func (f *Faces) overview() (Overview, <-chan struct{}) {
 	pods, newer := f.Pods()
-	return Overview{At: f.now(), Pods: pods, Problems: f.Problems()}, newer
+	return Overview{At: f.now(), Pods: pods, Troubles: f.Troubles(), Problems: f.Problems()}, newer
 }
 
 func watches(r *http.Request) bool { return truth(r.URL.Query(), "watch") }

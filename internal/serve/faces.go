@@ -63,8 +63,11 @@ type Config struct {
 	// SplitLogStreams is the gate PodLogsQuerySplitStreams: whether ?stream= is honoured.
 	SplitLogStreams bool
 	// Notes returns what happened, oldest first; Problems the manifests that cannot be used.
-	Notes      func() []note.Note
-	Problems   func() []source.Problem
+	Notes    func() []note.Note
+	Problems func() []source.Problem
+	// Troubles are what is wrong with the node as a whole, Waits what a pod waits for beside what its plan knows.
+	Troubles   func() []Trouble
+	Waits      func(types.UID) []worker.Waiting
 	Machine    func() (*machine.Info, error)
 	Pulls      func(context.Context) (image.Progress, error)
 	Streams    Streams
@@ -119,6 +122,12 @@ func New(cfg Config) *Faces {
 	}
 	if cfg.Problems == nil {
 		cfg.Problems = func() []source.Problem { return nil }
+	}
+	if cfg.Troubles == nil {
+		cfg.Troubles = func() []Trouble { return nil }
+	}
+	if cfg.Waits == nil {
+		cfg.Waits = func(types.UID) []worker.Waiting { return nil }
 	}
 	if cfg.Pulls == nil {
 		cfg.Pulls = func(context.Context) (image.Progress, error) { return image.Progress{}, nil }
