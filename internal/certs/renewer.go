@@ -131,17 +131,14 @@ func (r *renewer) rounds(ctx context.Context, turn func(now time.Time) round) er
 	for {
 		now := time.Now()
 		next := turn(now)
+		// Each look may find that the way to a file leads elsewhere, and what changed before the watch began is not told.
+		for !next.done && w.follow(next.files) && ctx.Err() == nil {
+			next = turn(now)
+		}
 		if next.done {
 			return nil
 		}
 		r.steer(ctx, next.wish, now)
-		if w.follow(next.files) {
-			next = turn(time.Now()) // what changed before the watch began
-			if next.done {
-				return nil
-			}
-			r.steer(ctx, next.wish, now)
-		}
 		timer.Reset(r.sleep(next.at, now))
 		select {
 		case <-ctx.Done():
