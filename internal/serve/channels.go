@@ -91,7 +91,8 @@ type session struct {
 	writing sync.Mutex
 }
 
-// open opens the streams that the runtime waits for.
+// open opens the streams that the runtime waits for. It sends nothing else: what a streaming server has not read when it
+// hangs up makes the kernel throw away what it wrote and was not fetched yet.
 func (s *session) open(q streamQuery) (err error) {
 	if s.spdy, err = spdy.NewClientConnection(s.line); err != nil {
 		return err
@@ -107,11 +108,13 @@ func (s *session) open(q streamQuery) (err error) {
 		if !one.wanted {
 			continue
 		}
-		if *one.stream, err = s.spdy.CreateStream(http.Header{v1.StreamType: {one.kind}}); err != nil {
+		header := http.Header{}
+		header.Set(v1.StreamType, one.kind)
+		if *one.stream, err = s.spdy.CreateStream(header); err != nil {
 			return err
 		}
 	}
-	return s.status.Close() // nothing is said on it from here
+	return nil
 }
 
 // run copies until the command has ended, the client has gone, or ctx has ended for a moment. When it returns nothing

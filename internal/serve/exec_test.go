@@ -19,17 +19,52 @@ import (
 	"k8s.io/cri-streaming/pkg/streaming"
 	server "k8s.io/cri-streaming/pkg/streaming/remotecommand"
 	"k8s.io/streaming/pkg/httpstream/spdy"
+	utilexec "k8s.io/utils/exec"
 
 	"github.com/bosun-project/bosun/internal/fault"
 )
 
-// box is a container runtime with a streaming server: its commands tell what they were asked and echo their input.
+// box is a container runtime with a streaming server: its commands tell what they were asked and echo their input, but
+// for a few words that mean something else.
 type box struct {
 	server streaming.Server
+	at     string // host:port of the server
 	err    error
+	// ended gets the words of commands that have ended, and the ports that are closed.
+	ended chan string
 }
 
-func (b *box) Exec(ctx context.Context, id string, cmd []string, in io.Reader, out, errs io.WriteCloser, tty bool, _ <-chan server.TerminalSize) error {
+func (b *box) Exec(ctx context.Context, id string, cmd []string, in io.Reader, out, errs io.WriteCloser, tty bool, sizes <-chan server.TerminalSize) error {
+	defer func() { b.ended <- strings.Join(cmd, " ") }()
+	switch cmd[0] {
+	case "cat":
+		_, err := io.Copy(out, in)
+		return err
+	case "fail":
+		fmt.Fprint(errs, "failing")
+		return utilexec.CodeExitError{Err: errors.New("command terminated with exit code 3"), Code: 3}
+	case "sizes":
+		for size := range sizes {
+			fmt.Fprintf(out, "%dx%d\n", size.Width, size.Height)
+			if size.Width == 0 {
+				return nil
+			}
+		}
+		return nil
+	case "endless":
+		for {
+			if _, err := out.Write(bytes.Repeat([]byte("m"), 4<<10)); err != nil {
+				return err
+			}
+		}
+	case "much":
+		for range 1 << 10 {
+			if _, err := out.Write(bytes.Repeat([]byte("m"), 4<<10)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	fmt.Fprintf(out, "%s %q tty=%v\n", id, cmd, tty)
 	if errs != nil {
 		fmt.Fprintln(errs, "to stderr")
@@ -44,8 +79,28 @@ func (b *box) Attach(ctx context.Context, id string, in io.Reader, out, errs io.
 	return b.Exec(ctx, id, []string{"attached"}, in, out, errs, tty, nil)
 }
 
-func (b *box) PortForward(context.Context, string, int32, io.ReadWriteCloser) error {
-	return errors.New("not here")
+// PortForward echoes what comes to a port, which says first where it is; nobody listens at port 1.
+func (b *box) PortForward(_ context.Context, sandbox string, port int32, stream io.ReadWriteCloser) error {
+	defer func() { b.ended <- fmt.Sprint("port ", port) }()
+	if port == 1 {
+		return errors.New("connection refused")
+	}
+	fmt.Fprintf(stream, "%s:%d ", sandbox, port)
+	_, err := io.Copy(stream, stream)
+	return err
+}
+
+// hasEnded waits until something has ended.
+func (b *box) hasEnded(t *testing.T, what string) {
+	t.Helper()
+	select {
+	case got := <-b.ended:
+		if got != what {
+			t.Errorf("%q has ended, want %q", got, what)
+		}
+	case <-time.After(20 * time.Second):
+		t.Errorf("%q has not ended", what)
+	}
 }
 
 // asked is what the faces ask of the box.
@@ -64,10 +119,18 @@ func (a asked) Attach(_ context.Context, r *cri.AttachRequest) (string, error) {
 	return answer.GetUrl(), err
 }
 
+func (a asked) PortForward(_ context.Context, sandbox string, ports []int32) (string, error) {
+	if a.err != nil {
+		return "", a.err
+	}
+	answer, err := a.server.GetPortForward(&cri.PortForwardRequest{PodSandboxId: sandbox, Port: ports})
+	return answer.GetUrl(), err
+}
+
 // newBox runs a streaming server.
 func newBox(t *testing.T) *box {
 	t.Helper()
-	b := &box{}
+	b := &box{ended: make(chan string, 1000)}
 	var handler http.Handler
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
 	t.Cleanup(web.Close)
@@ -75,6 +138,7 @@ func newBox(t *testing.T) *box {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.at = base.Host
 	config := streaming.DefaultConfig
 	config.BaseURL = base
 	if b.server, err = streaming.NewServer(config, b); err != nil {
@@ -140,7 +204,7 @@ func TestServerEndCutsStreams(t *testing.T) {
 	out, shown := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- stream(t, socket, "/exec/default/web-node/app?command=cat&input=1&output=1", remotecommand.StreamOptions{Stdin: in, Stdout: shown})
+		ended <- stream(t, socket, "/exec/default/web-node/app?command=sh&input=1&output=1", remotecommand.StreamOptions{Stdin: in, Stdout: shown})
 		shown.Close()
 	}()
 	if _, err := out.Read(make([]byte, 100)); err != nil { // it runs
@@ -193,7 +257,7 @@ func TestStreamErrors(t *testing.T) {
 
 // TestTokensStayHidden: the URL of a stream lets anybody in who knows it; errors must not tell it.
 func TestTokensStayHidden(t *testing.T) {
-	s := newScene(t, func(c *Config) { c.Streams = elsewhere{} })
+	s := newScene(t, func(c *Config) { c.Streams = somewhere("http://127.0.0.1:1/exec/token") })
 	w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/exec/default/web-node/app?command=id&output=1", nil)
 	r.Header.Set("Connection", "Upgrade")
 	r.Header.Set("Upgrade", "SPDY/3.1")
@@ -203,10 +267,11 @@ func TestTokensStayHidden(t *testing.T) {
 	}
 }
 
-// elsewhere names a streaming server that is not there.
-type elsewhere struct{}
+// somewhere is a streaming server at a URL.
+type somewhere string
 
-func (elsewhere) Exec(context.Context, *cri.ExecRequest) (string, error) {
-	return "http://127.0.0.1:1/exec/token", nil
+func (s somewhere) Exec(context.Context, *cri.ExecRequest) (string, error)     { return string(s), nil }
+func (s somewhere) Attach(context.Context, *cri.AttachRequest) (string, error) { return string(s), nil }
+func (s somewhere) PortForward(context.Context, string, []int32) (string, error) {
+	return string(s), nil
 }
-func (elsewhere) Attach(context.Context, *cri.AttachRequest) (string, error) { return "", nil }

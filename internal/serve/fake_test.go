@@ -62,6 +62,15 @@ func (t *table) put(e *worker.Entry, s v1.PodStatus) {
 	t.newer = make(chan struct{})
 }
 
+// remove takes a pod out.
+func (t *table) remove(uid types.UID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.entries = slices.DeleteFunc(slices.Clone(t.entries), func(old *worker.Entry) bool { return old.Desired.UID() == uid })
+	close(t.newer)
+	t.newer = make(chan struct{})
+}
+
 // web is a pod with two containers, of which app runs for the second time and log is waiting.
 func web() (*worker.Entry, v1.PodStatus) {
 	p := &v1.Pod{

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -99,8 +98,8 @@ func (n *nodeQuery) limits(q url.Values) error {
 		n.boot = &boot
 	}
 	if n.pattern = q.Get("pattern"); n.pattern != "" {
-		if _, err := regexp.Compile(n.pattern); err != nil {
-			return refuse(http.StatusBadRequest, "pattern: %v", err)
+		if _, err := regexp.Compile(n.pattern); err != nil || strings.ContainsRune(n.pattern, 0) {
+			return refuse(http.StatusBadRequest, "pattern: %q is no regular expression", n.pattern)
 		}
 	}
 	if n.file != "" && (n.lines != nil || n.boot != nil || n.pattern != "" || !n.since.IsZero() || !n.until.IsZero()) {
@@ -198,7 +197,7 @@ func (f *Faces) readJournal(ctx context.Context, out *counting, n *nodeQuery) er
 
 // copyLog writes a file below the directory of logs.
 func (f *Faces) copyLog(w io.Writer, name string) error {
-	file, err := f.logTree().Open(filepath.ToSlash(name))
+	file, err := f.logTree().Open(name)
 	if err != nil {
 		return err
 	}

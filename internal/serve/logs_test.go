@@ -4,12 +4,15 @@ import (
 	"bufio"
 	"context"
 	"net/http"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/bosun-project/bosun/internal/names"
 	"github.com/bosun-project/bosun/internal/pod"
 	"github.com/bosun-project/bosun/internal/worker"
 )
@@ -105,6 +108,38 @@ func TestLogsOfOtherStates(t *testing.T) {
 	})
 }
 
+// TestLogStreams: with the gate on, one of the two streams can be asked for.
+func TestLogStreams(t *testing.T) {
+	const app = "/containerLogs/default/web-node/app"
+	for _, c := range []struct {
+		gate  bool
+		query string
+		code  int
+		want  string
+	}{
+		{true, "", 200, "out\nerr"},
+		{true, "?stream=All&tailLines=1", 200, "err"},
+		{true, "?stream=Stdout", 200, "out"},
+		{true, "?stream=Stderr", 200, "err"},
+		{true, "?stream=Stderr&tailLines=1", 422, "`tailLines` and specific `stream` are mutually exclusive for now"},
+		{true, "?stream=stdout", 422, `stream: "stdout" is not one of All, Stdout, Stderr`},
+		{false, "?stream=Stderr", 200, "out\nerr"},
+		{false, "?stream=none&tailLines=1", 200, "err"},
+	} {
+		s := newScene(t, func(cfg *Config) { cfg.SplitLogStreams = c.gate })
+		s.write(t, "app", 1, "out")
+		path := filepath.Join(names.PodLogDir(s.logs, "default", "web-node", "uid-web"), names.ContainerLog("app", 1))
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, append(text, "2024-05-01T11:00:00Z stderr F err\n"...), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		s.want(t, Full, app+c.query, c.code, c.want)
+	}
+}
+
 // TestLogPathOfTheRuntime: the runtime's path is used as far as it lies beneath the pod's log directory.
 func TestLogPathOfTheRuntime(t *testing.T) {
 	s := newScene(t, nil)
@@ -119,7 +154,7 @@ func TestLogPathOfTheRuntime(t *testing.T) {
 
 // TestFollow: lines come as they are written, the stream ends with the container, and with the server.
 func TestFollow(t *testing.T) {
-	for _, end := range []string{"container", "server"} {
+	for _, end := range []string{"container", "pod", "server"} {
 		t.Run(end, func(t *testing.T) {
 			s := newScene(t, nil)
 			s.write(t, "app", 1, "one")
@@ -145,17 +180,25 @@ func TestFollow(t *testing.T) {
 			next("one")
 			s.write(t, "app", 1, "two")
 			next("two")
-			if end == "server" {
+			switch end {
+			case "server":
 				stop()
-			} else {
+			case "pod": // it is deleted, files and all, while somebody follows
+				s.write(t, "app", 1, "last")
+				next("last")
+				if err := os.RemoveAll(names.PodLogDir(s.logs, "default", "web-node", "uid-web")); err != nil {
+					t.Fatal(err)
+				}
+				s.remove("uid-web")
+			default:
 				s.write(t, "app", 1, "last")
 				e, status := web()
 				status.ContainerStatuses[0].State = v1.ContainerState{Terminated: &v1.ContainerStateTerminated{ContainerID: "containerd://app1", FinishedAt: metav1.NewTime(noon)}}
 				s.put(edited(e, func(e *worker.Entry) { e.Observed.Containers[0].State = pod.Exited }), status)
 				next("last")
 			}
-			if lines.Scan() {
-				t.Errorf("another line: %q", lines.Text())
+			if lines.Scan() || lines.Err() != nil {
+				t.Errorf("another line: %q (%v)", lines.Text(), lines.Err())
 			}
 		})
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bosun-project/bosun/internal/names"
 	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/translate"
 	"github.com/bosun-project/bosun/internal/worker"
 )
 
@@ -15,7 +16,8 @@ func podList() v1.PodList {
 	return v1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}, Items: []v1.Pod{}}
 }
 
-// pods lists the pods that a source named, with their statuses. Mirror pods are only shadows of others and are left out.
+// pods lists the pods that a source named, with where they come from and their statuses. Mirror pods are only shadows of
+// others and are left out.
 func (f *Faces) pods(w http.ResponseWriter, r *http.Request) {
 	list := podList()
 	entries, _ := f.cfg.Pods.Pods()
@@ -25,6 +27,7 @@ func (f *Faces) pods(w http.ResponseWriter, r *http.Request) {
 		}
 		p := *e.Desired.Pod
 		p.TypeMeta = metav1.TypeMeta{}
+		p.Annotations = translate.SandboxAnnotations(e.Desired)
 		p.Status = f.cfg.Status(e)
 		list.Items = append(list.Items, p)
 	}

@@ -49,7 +49,10 @@ var (
 
 // Open opens a file or directory by its path below the tree.
 func (t logTree) Open(name string) (http.File, error) {
-	at := filepath.Join(t.top, filepath.FromSlash(path.Clean("/"+name)))
+	if strings.ContainsRune(name, 0) {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	at := filepath.Join(t.top, path.Clean("/"+name))
 	for range mostLinks {
 		file, err := t.open(at)
 		switch {
