@@ -56,10 +56,11 @@ type Options struct {
 
 // Agent is one node's agent.
 type Agent struct {
-	log  *slog.Logger
-	cfg  *config.Config
-	host host.Facts
-	room nodestatus.Room
+	began time.Time
+	log   *slog.Logger
+	cfg   *config.Config
+	host  host.Facts
+	room  nodestatus.Room
 	// ips are the node's addresses; they may come and change while the agent runs (behaviour 352).
 	ips latest.Cell[[]string]
 
@@ -106,7 +107,7 @@ type Agent struct {
 
 // New builds an agent. It opens the ledger and reads it; nothing runs yet.
 func New(ctx context.Context, o Options) (*Agent, error) {
-	a := &Agent{log: o.Log, cfg: o.Config, notes: note.NewList()}
+	a := &Agent{began: time.Now(), log: o.Log, cfg: o.Config, notes: note.NewList()}
 	var err error
 	if a.host, err = host.Read(o.Config.HostnameOverride); err != nil {
 		return nil, err

@@ -18,7 +18,9 @@ import (
 
 	"github.com/bosun-project/bosun/internal/certs"
 	"github.com/bosun-project/bosun/internal/cluster"
+	"github.com/bosun-project/bosun/internal/events"
 	"github.com/bosun-project/bosun/internal/latest"
+	"github.com/bosun-project/bosun/internal/metrics"
 	"github.com/bosun-project/bosun/internal/source"
 )
 
@@ -28,6 +30,8 @@ const kubernetes = "v1.37.1"
 // member is what makes an agent one of a cluster: the way to the API server, and what was heard there last.
 type member struct {
 	client *cluster.Client
+	// numbers count what passes between the node and the API server.
+	numbers *metrics.Membership
 	// certificate is the node's own, nil until the node has joined.
 	certificate atomic.Pointer[certs.Client]
 	// joined becomes true when the node has what it takes to speak to the API server as itself.
@@ -63,6 +67,8 @@ func (a *Agent) join(release string) error {
 	if err != nil {
 		return err
 	}
+	a.member = m
+	m.numbers = a.metrics.Join(a.membershipNumbers())
 	m.client, err = cluster.New(a.clientConfig(to, release, func() *tls.Certificate {
 		if c := m.certificate.Load(); c != nil {
 			return c.Current()
@@ -72,8 +78,43 @@ func (a *Agent) join(release string) error {
 	if err != nil {
 		return fmt.Errorf("--kubeconfig: %w", err)
 	}
-	a.member = m
 	return nil
+}
+
+// membershipNumbers are the numbers that are asked for when somebody reads the metrics.
+func (a *Agent) membershipNumbers() metrics.MembershipConfig {
+	m := a.member
+	count := func(pick func(events.Counts) uint64) func() uint64 {
+		return func() uint64 { return pick(a.events.Counts()) }
+	}
+	return metrics.MembershipConfig{
+		ClientTTL: func() (time.Duration, bool) {
+			if c := m.certificate.Load(); c != nil {
+				return c.State().Value().TTL(time.Now())
+			}
+			return 0, false
+		},
+		ServerTTL: func() (time.Duration, bool) {
+			if a.serving == nil {
+				return 0, false
+			}
+			return a.serving.State().Value().TTL(time.Now())
+		},
+		Mirrors: func() (n int) {
+			for _, p := range m.byUID.Value().pods {
+				if source.IsMirror(p) {
+					n++
+				}
+			}
+			return n
+		},
+		Events: map[string]func() uint64{
+			"sent":     count(func(c events.Counts) uint64 { return c.Sent }),
+			"silenced": count(func(c events.Counts) uint64 { return c.Silenced }),
+			"dropped":  count(func(c events.Counts) uint64 { return c.Dropped }),
+			"rejected": count(func(c events.Counts) uint64 { return c.Rejected }),
+		},
+	}
 }
 
 // apiServer is where the API server is. A node that is yet to join knows it from its bootstrap kubeconfig, whose identity is for
@@ -103,6 +144,7 @@ func (a *Agent) clientConfig(to *rest.Config, release string, certificate func()
 		Requests: cluster.Limit{QPS: float32(*k.KubeAPIQPS), Burst: int(k.KubeAPIBurst)}, Events: events,
 		HeartbeatPatience:    min(k.NodeStatusUpdateFrequency.Duration, time.Duration(k.NodeLeaseDurationSeconds)*time.Second),
 		GetClientCertificate: certificate, Log: a.log,
+		Observe: func(r cluster.Request) { a.member.numbers.Request(r.Method, r.Host, r.Code, r.Took) },
 	}
 }
 
@@ -129,7 +171,7 @@ func (a *Agent) enter(ctx context.Context) error {
 	}
 	client, err := certs.NewClient(certs.ClientConfig{
 		Kubeconfig: a.cfg.Kubeconfig, CertDir: a.cfg.CertDir, NodeName: a.host.Name, Rotate: a.cfg.Kubelet.RotateCertificates,
-		BootstrapKubeconfig: a.cfg.BootstrapKubeconfig, Connect: connect, Log: a.log,
+		BootstrapKubeconfig: a.cfg.BootstrapKubeconfig, Connect: connect, RenewFailed: m.numbers.RenewFailed, Log: a.log,
 	})
 	if err != nil {
 		return err
@@ -164,7 +206,7 @@ func (a *Agent) membership() []actor {
 	return []actor{
 		{"membership", a.enter}, m.once(actor{"pods of the API server", m.followPods}), m.once(actor{"node of the API server", m.followNode}),
 		m.once(actor{"status of pods", a.reporter.Run}), m.once(actor{"mirror pods", a.mirrors.Run}), {"static pods", a.followStatic},
-		{"facts of the node", a.gatherFacts}, {"dead connections", a.cutDead}, m.once(actor{"heartbeat", a.heartbeat.Run}), m.once(actor{"events", a.events.Run}),
+		{"facts of the node", a.gatherFacts}, {"heartbeat followed", a.followHeartbeat}, m.once(actor{"heartbeat", a.heartbeat.Run}), m.once(actor{"events", a.events.Run}),
 	}
 }
 
@@ -195,11 +237,16 @@ func (m *member) ownNode() (ownNode, <-chan struct{}) {
 	return m.node.Get()
 }
 
-// cutDead makes connections anew when the lease cannot be renewed: one may be dead without a sign.
-func (a *Agent) cutDead(ctx context.Context) error {
-	tries := 0
+// followHeartbeat makes connections anew when the lease cannot be renewed: one may be dead without a sign. It also tells the
+// metrics when the node was registered first.
+func (a *Agent) followHeartbeat(ctx context.Context) error {
+	tries, registered := 0, false
 	for {
 		s, newer := a.heartbeat.State().Get()
+		if s.Registered && !registered {
+			registered = true
+			a.member.numbers.Registered(time.Since(a.began))
+		}
 		if s.Lease.Tries > tries && !a.member.client.Link().Value().Up {
 			a.member.client.CloseConnections()
 		}

@@ -19,6 +19,7 @@ import (
 func (a *Agent) buildReporter() {
 	a.reporter = report.New(report.Config{
 		Pods: a.reportedPods, API: a.member.pods, Cluster: statuses{a.member.client}, Node: a.host.Name, Log: a.log,
+		Told: func(t report.Told) { a.member.numbers.StatusTold(t.Waited) },
 	})
 }
 

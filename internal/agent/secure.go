@@ -58,6 +58,9 @@ func (a *Agent) servingConfig() certs.ServingConfig {
 		CertFile: k.TLSCertFile, KeyFile: k.TLSPrivateKeyFile, CertDir: a.cfg.CertDir, NodeName: a.host.Name,
 		Names: append([]string{a.host.Name}, a.ips.Value()...), Log: a.log,
 	}
+	if a.member != nil {
+		c.Renewed = a.member.numbers.Rotated
+	}
 	if k.ServerTLSBootstrap && a.member != nil {
 		c.Bootstrap, c.Requests, c.Addresses = true, requests{a.member.client}, &a.member.addresses
 	}
