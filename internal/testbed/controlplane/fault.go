@@ -31,7 +31,8 @@ type Fault struct {
 	// RetryAfter is sent along with Status, in whole seconds.
 	RetryAfter time.Duration
 	// Expire lets a watch begin and at once tells that its resource version is too old, as the API server mostly does: an
-	// ERROR event with code 410. Lists are answered with status 410.
+	// ERROR event with code 410. Lists are answered with status 410. Requests that name no resource version pass: they cannot
+	// be too old.
 	Expire bool
 	// Hang gives no answer until the client gives up or the fault is removed; then the request passes.
 	Hang bool
@@ -131,6 +132,12 @@ func isCollection(path string) bool {
 	return len(parts) == 1 || len(parts) == 3 && parts[0] == "namespaces"
 }
 
+// fromNow tells whether a request asks for what there is now, or for anything there was.
+func fromNow(r *http.Request) bool {
+	version := r.URL.Query().Get("resourceVersion")
+	return version == "" || version == "0"
+}
+
 // stays is true as long as the fault is not removed; changed is closed when that may have changed.
 func (x *Proxy) stays(f *fault) (stays bool, changed <-chan struct{}) {
 	x.mu.Lock()
@@ -160,6 +167,8 @@ func (x *Proxy) meddle(w http.ResponseWriter, r *http.Request, user string) {
 	case f.Lose:
 		x.pass(&nowhere{header: http.Header{}}, r, user)
 		abort()
+	case f.Expire && fromNow(r):
+		x.pass(w, r, user)
 	case f.Expire && isWatch(r):
 		writeExpired(w)
 	case f.Expire:
