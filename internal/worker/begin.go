@@ -3,6 +3,7 @@ package worker
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -110,6 +111,8 @@ func (s *Set) add(d *pod.Desired, node Node) *running {
 	if rec, ok := s.cfg.Remembered[uid]; ok {
 		w.saved = encode(rec)
 		w.memory.Kept = rec.Kept.Rebase(now)
+	} else if d.Source == pod.FromAPI {
+		w.memory.Kept.Containers = told(&d.Pod.Status)
 	}
 	s.order++
 	r := &running{worker: w, uid: uid, order: s.order}
@@ -119,4 +122,16 @@ func (s *Set) add(d *pod.Desired, node Node) *running {
 	s.workers[uid] = r
 	w.inbox.mark(w.memory)
 	return r
+}
+
+// told is what the status in the API says of containers, for a pod of which nothing is remembered: another agent had this node
+// before, or the ledger is lost. Containers that go on are believed to be as ready as they were (behaviour 354).
+func told(s *v1.PodStatus) map[string]plan.ContainerMemory {
+	said := map[string]plan.ContainerMemory{}
+	for _, c := range slices.Concat(s.InitContainerStatuses, s.ContainerStatuses) {
+		if _, id, ok := strings.Cut(c.ContainerID, "://"); ok && c.State.Running != nil {
+			said[c.Name] = plan.ContainerMemory{Proven: plan.Proven{ID: id, Started: c.Started != nil && *c.Started, Ready: c.Ready}}
+		}
+	}
+	return said
 }
