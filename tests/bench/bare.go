@@ -5,17 +5,18 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"time"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
 // A bare agent makes the CRI calls without which there is no pod, one goroutine a pod, and does nothing else: the floor.
 type bare struct {
-	label  string
-	client runtimeapi.RuntimeServiceClient
-	recipe *recipe
-	dir    string
-	failed func(error)
+	label   string
+	client  runtimeapi.RuntimeServiceClient
+	recipes map[kind]*recipe
+	dir     string
+	failed  func(error)
 
 	mu    sync.Mutex
 	pods  map[string]*bareObject
@@ -25,10 +26,11 @@ type bare struct {
 type bareObject struct {
 	*dish
 	sandbox, container string
+	stopTimeout        int64 // seconds
 }
 
-func newBare(label string, client runtimeapi.RuntimeServiceClient, recipe *recipe, dir string, failed func(error)) *bare {
-	return &bare{label: label, client: client, recipe: recipe, dir: dir, failed: failed, pods: map[string]*bareObject{}}
+func newBare(label string, client runtimeapi.RuntimeServiceClient, recipes map[kind]*recipe, dir string, failed func(error)) *bare {
+	return &bare{label: label, client: client, recipes: recipes, dir: dir, failed: failed, pods: map[string]*bareObject{}}
 }
 
 func (b *bare) name() string                { return b.label }
@@ -41,14 +43,18 @@ func (b *bare) stop(context.Context) error {
 	return nil
 }
 
-func (b *bare) prepare(pods []string) error {
+func (b *bare) there(t times) time.Time { return t.running }
+func (b *bare) gone(t times) time.Time  { return t.gone }
+
+func (b *bare) prepare(k kind, pods []string) error {
+	recipe := b.recipes[k]
 	for _, pod := range pods {
-		d, err := b.recipe.serve(pod, filepath.Join(b.dir, b.label))
+		d, err := recipe.serve(pod, filepath.Join(b.dir, b.label))
 		if err != nil {
 			return fmt.Errorf("make the recipe out for %s: %w", pod, err)
 		}
 		b.mu.Lock()
-		b.pods[pod] = &bareObject{dish: d}
+		b.pods[pod] = &bareObject{dish: d, stopTimeout: recipe.stopTimeout}
 		b.mu.Unlock()
 	}
 	return nil
@@ -91,7 +97,7 @@ func (b *bare) run(ctx context.Context, o *bareObject) error {
 }
 
 func (b *bare) end(ctx context.Context, o *bareObject) error {
-	if _, err := b.client.StopContainer(ctx, &runtimeapi.StopContainerRequest{ContainerId: o.container, Timeout: b.recipe.stopTimeout}); err != nil {
+	if _, err := b.client.StopContainer(ctx, &runtimeapi.StopContainerRequest{ContainerId: o.container, Timeout: o.stopTimeout}); err != nil {
 		return err
 	}
 	if _, err := b.client.StopPodSandbox(ctx, &runtimeapi.StopPodSandboxRequest{PodSandboxId: o.sandbox}); err != nil {

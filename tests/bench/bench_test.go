@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -74,12 +77,14 @@ func newJournal(t *testing.T) *journal {
 }
 
 func TestRatiosArePaired(t *testing.T) {
-	j := newJournal(t)
+	const startOne, removeOne = "start", "remove"
+	j := newJournal(t).of("files")
 	for _, s := range []sample{
 		{startOne, "bare", 0, 0, 100, "ms"}, {startOne, "bosun", 0, 0, 110, "ms"},
 		{startOne, "bosun", 1, 0, 240, "ms"}, {startOne, "bare", 1, 0, 200, "ms"},
 		{startOne, "bare", 2, 0, 50, "ms"}, // its partner is missing
 		{removeOne, "bosun", 0, 0, 9, "ms"}, {removeOne, "bare", 0, 0, 3, "ms"},
+		{removeOne, "kubelet", 0, 0, 90, "ms"}, // has no budget
 	} {
 		if err := j.add(s); err != nil {
 			t.Fatal(err)
@@ -90,23 +95,71 @@ func TestRatiosArePaired(t *testing.T) {
 		t.Errorf("ratios are %v, want [1.1 1.2]", got)
 	}
 
-	if err := j.state(judgement{"resident memory", "bosun", 41, 40, "MB"}); err != nil {
-		t.Fatal(err)
+	p := &part{
+		journal: j, works: []work{{start: thing{startOne, 1.15}, remove: thing{removeOne, 1.4}, stages: runtimeStages("one")}},
+		agents: []agent{&bare{label: "bare"}, &bosun{program: program{label: "bosun"}}, &bosun{program: program{label: "kubelet"}}},
+	}
+	for _, f := range []judgement{
+		{"resident memory", "bosun", 41, 40, "MB"}, {"resident memory", "kubelet", 90, 40, "MB"},
+		{requestsPerMinute + " idle", "bosun", 7, 0, "per minute"}, {requestsPerMinute + " idle", "kubelet", 6, 0, "per minute"},
+	} {
+		if err := p.state(f); err != nil {
+			t.Fatal(err)
+		}
 	}
 	var text bytes.Buffer
-	missed, err := writeTable(&text, j, "bare", []string{"bosun"})
+	missed, err := writeTables(&text, p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(missed) != 2 || !strings.Contains(missed[0], removeOne) || !strings.Contains(missed[1], "resident memory") {
-		t.Errorf("missed budgets are %q, want that for removal and for memory; the table:\n%s", missed, &text)
+	if len(missed) != 3 || !strings.Contains(missed[0], removeOne) || !strings.Contains(missed[1], "resident memory") || !strings.Contains(missed[2], requestsPerMinute) {
+		t.Errorf("missed budgets are %q, want those for removal, memory and requests of bosun; the table:\n%s", missed, &text)
 	}
 	written, err := os.ReadFile(j.file.Name())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := bytes.Count(written, []byte("\n")); n != 10 { // 7 samples, 1 fact, 2 ratios
-		t.Errorf("%d lines of JSON, want 10:\n%s", n, written)
+	if n := bytes.Count(written, []byte("\n")); n != 15 { // 8 samples, 4 facts, 3 ratios
+		t.Errorf("%d lines of JSON, want 15:\n%s", n, written)
+	}
+}
+
+func podEvent(kind watch.EventType, name string, ready v1.ConditionStatus) watch.Event {
+	return watch.Event{Type: kind, Object: &v1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, Status: v1.PodStatus{Conditions: []v1.PodCondition{{Type: v1.PodReady, Status: ready}}},
+	}}
+}
+
+func TestObserverOfAPI(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newObserver()
+		begin := time.Now()
+		go func() {
+			for _, e := range []watch.Event{
+				podEvent(watch.Added, "a", v1.ConditionFalse), {Type: watch.Bookmark}, podEvent(watch.Modified, "a", v1.ConditionTrue),
+				podEvent(watch.Modified, "a", v1.ConditionTrue), podEvent(watch.Deleted, "a", v1.ConditionFalse),
+			} {
+				time.Sleep(time.Second)
+				o.hearPod(e, time.Now())
+			}
+		}()
+		got, err := o.await(t.Context(), []string{"a"}, (&member{}).there)
+		if err != nil || got[0].ready.Sub(begin) != 3*time.Second {
+			t.Errorf("ready %+v, %v; want after 3s", got, err)
+		}
+		got, err = o.await(t.Context(), []string{"a"}, (&member{}).gone)
+		if err != nil || got[0].deleted.Sub(begin) != 5*time.Second || got[0].ready.Sub(begin) != 3*time.Second {
+			t.Errorf("gone %+v, %v; want after 5s", got, err)
+		}
+	})
+}
+
+func TestPodOf(t *testing.T) {
+	if p := podOf(plain, "a", "n", "i"); len(p.Spec.Volumes) != 0 || *p.Spec.AutomountServiceAccountToken || p.Spec.NodeName != "n" {
+		t.Errorf("plain: %+v", p.Spec)
+	}
+	if p := podOf(fed, "a", "n", "i"); len(p.Spec.Volumes) != 2 || len(p.Spec.Containers[0].VolumeMounts) != 2 || p.Spec.AutomountServiceAccountToken != nil {
+		t.Errorf("fed: %+v", p.Spec)
 	}
 }
 
@@ -139,15 +192,15 @@ func TestObserver(t *testing.T) {
 				o.hear(e, time.Now())
 			}
 		}()
-		running, err := o.await(t.Context(), []string{"a"}, isRunning)
+		running, err := o.await(t.Context(), []string{"a"}, (&bosun{}).there)
 		if err != nil || time.Since(begin) != 4*time.Second || running[0].sandbox.Sub(begin) != 2*time.Second || running[0].created.Sub(begin) != 3*time.Second {
 			t.Errorf("running after %v, %+v, %v; want 4s", time.Since(begin), running, err)
 		}
-		gone, err := o.await(t.Context(), []string{"a"}, isGone)
+		gone, err := o.await(t.Context(), []string{"a"}, (&bosun{}).gone)
 		if err != nil || gone[0].gone.Sub(begin) != 7*time.Second || gone[0].stopped.Sub(begin) != 5*time.Second {
 			t.Errorf("gone %+v, %v; want after 7s", gone, err)
 		}
-		if _, err := o.await(t.Context(), []string{"a", "b"}, isRunning); err == nil {
+		if _, err := o.await(t.Context(), []string{"a", "b"}, (&bosun{}).there); err == nil {
 			t.Error("pod b runs, though nobody ever heard of it")
 		}
 		if len(o.owners) != 0 {
@@ -155,7 +208,7 @@ func TestObserver(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := o.await(ctx, []string{"b"}, isRunning); err == nil {
+		if _, err := o.await(ctx, []string{"b"}, (&bosun{}).there); err == nil {
 			t.Error("await outlives its context")
 		}
 	})

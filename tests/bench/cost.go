@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"time"
 )
 
@@ -37,16 +35,17 @@ func (c *cost) count(a agent, sum *time.Duration, do func() error) error {
 	return err
 }
 
-func (b *bench) tellCosts(how string, agents []agent, spent map[string]*cost) error {
-	for _, a := range agents {
+func (p *part) tellCosts(how string, spent map[string]*cost) error {
+	for _, a := range p.agents {
 		c := spent[a.name()]
-		if a.process() == 0 || c == nil || c.pods == 0 {
+		if c == nil || c.pods == 0 || a.process() == 0 {
 			continue
 		}
-		started := judgement{"CPU per pod started, " + how, a.name(), inMS(c.starting) / float64(c.pods), mostCPUPerPod, "ms"}
-		ended := judgement{"CPU per pod ended, " + how, a.name(), inMS(c.ending) / float64(c.pods), 0, "ms"}
-		for _, f := range []judgement{started, ended} {
-			if err := b.journal.state(f); err != nil {
+		for _, f := range []judgement{
+			{"CPU per pod started, " + how, a.name(), inMS(c.starting) / float64(c.pods), p.budgets.cpuPerPod, "ms"},
+			{"CPU per pod ended, " + how, a.name(), inMS(c.ending) / float64(c.pods), 0, "ms"},
+		} {
+			if err := p.state(f); err != nil {
 				return err
 			}
 		}
@@ -54,18 +53,41 @@ func (b *bench) tellCosts(how string, agents []agent, spent map[string]*cost) er
 	return nil
 }
 
+// state takes a number down. A budget is the subject's alone.
+func (p *part) state(f judgement) error {
+	if f.Agent != subject {
+		f.Most = 0
+	}
+	return p.journal.state(f)
+}
+
+// A requester is an agent whose requests to the API server can be counted.
+type requester interface {
+	requests(since, until time.Time) (calls, watches int, err error)
+}
+
+// A settler has work left from its start for a while.
+type settler interface {
+	untilSettled(ctx context.Context) error
+}
+
 // idle measures an agent whose pods just run. Of one without a process only the runtime's share is told: what is
 // above it another agent causes by asking.
-func (b *bench) idle(ctx context.Context, a agent) error {
-	fmt.Fprintf(os.Stderr, "bench: %d pods just run for %v: %s\n", b.options.pods, b.options.idle, a.name())
-	if err := pause(ctx, 3*time.Second); err != nil { // what starting leaves to do is over by then
-		return err
-	}
-	long := b.options.idle
+func (b *bench) idle(ctx context.Context, p *part, a agent, what string, pods int) error {
+	progress("%s: %v%s: %s", p.title, p.idle, what, a.name())
+	long := p.idle
 	if a.process() == 0 {
 		long = min(long, 15*time.Second)
 	}
-	what := fmt.Sprintf(" with %d running pods", b.options.pods)
+	if s, ok := a.(settler); ok {
+		if err := s.untilSettled(ctx); err != nil {
+			return err
+		}
+	}
+	if err := pause(ctx, 3*time.Second); err != nil { // what starting pods leaves to do is over by then
+		return err
+	}
+	began := time.Now()
 	before, err := snapshotOf(a.process(), b.runtime)
 	if err != nil {
 		return err
@@ -81,32 +103,47 @@ func (b *bench) idle(ctx context.Context, a agent) error {
 	facts := []judgement{{"CPU of the runtime" + what, a.name(), percent(after.runtime - before.runtime), 0, "% of a core"}}
 	if a.process() != 0 {
 		facts = append(facts,
-			judgement{"CPU" + what, a.name(), percent(after.cpu - before.cpu), mostIdleCPU, "% of a core"},
+			judgement{"CPU" + what, a.name(), percent(after.cpu - before.cpu), p.budgets.idleCPU, "% of a core"},
 			judgement{"wake-ups" + what, a.name(), float64(after.wakeups-before.wakeups) / long.Seconds(), 0, "per second"})
-		facts = append(facts, memoryFacts(a.name(), what, after.memory, mostRSS(b.options.pods))...)
+		facts = append(facts, memoryFacts(a.name(), what, after.memory, mostRSS(pods))...)
+	}
+	if r, ok := a.(requester); ok {
+		calls, watches, err := r.requests(began, began.Add(long))
+		if err != nil {
+			return err
+		}
+		facts = append(facts,
+			judgement{requestsPerMinute + what, a.name(), float64(calls) / long.Minutes(), 0, "per minute"},
+			judgement{"watches begun" + what, a.name(), float64(watches) / long.Minutes(), 0, "per minute"})
 	}
 	for _, f := range facts {
-		if err := b.journal.state(f); err != nil {
+		if err := p.state(f); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// requestsPerMinute is judged against what another agent needs.
+const requestsPerMinute = "API requests"
+
 // empty measures the memory of an agent that never had a pod.
-func (b *bench) empty(ctx context.Context, a agent) error {
+func (b *bench) empty(ctx context.Context, p *part, a agent) error {
 	if a.process() == 0 {
 		return nil
 	}
-	if err := pause(ctx, 3*time.Second); err != nil {
-		return err
+	progress("%s: memory without pods: %s", p.title, a.name())
+	if s, ok := a.(settler); ok {
+		if err := s.untilSettled(ctx); err != nil {
+			return err
+		}
 	}
 	m, err := memoryOf(a.process())
 	if err != nil {
 		return err
 	}
 	for _, f := range memoryFacts(a.name(), " without pods", m, mostRSS(0)) {
-		if err := b.journal.state(f); err != nil {
+		if err := p.state(f); err != nil {
 			return err
 		}
 	}

@@ -40,6 +40,9 @@ func run() (code int, err error) {
 	if _, err := os.Stat(o.bosun); err != nil {
 		return 0, fmt.Errorf("%w; `make build` makes it", err)
 	}
+	if _, err := os.Stat(o.kubelet); o.kubelet != none && o.has("cluster") && err != nil {
+		return 0, fmt.Errorf("%w; `tools/build.sh .cache/bin kubelet` makes it", err)
+	}
 	alone, err := takePrecedence()
 	if err != nil {
 		return 0, err
@@ -69,22 +72,23 @@ func run() (code int, err error) {
 
 	about := aboutMachine(ctx)
 	about.Precedence = alone
-	if b.journal, err = openJournal(o.out, about.Began); err != nil {
+	whole, err := openJournal(o.out, about.Began)
+	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, b.journal.file.Close()) }()
+	defer func() { err = errors.Join(err, whole.file.Close()) }()
 	about.write(os.Stdout)
-	if err := b.journal.line("run", about); err != nil {
+	if err := whole.line("run", about); err != nil {
 		return 0, err
 	}
 	if b.runtime, err = processWith("containerd", filepath.Join(bed.Dir, "config.toml")); err != nil {
 		return 0, err
 	}
-	missed, err := b.all(ctx, bed, client, fail)
+	missed, err := b.all(ctx, &setting{bed: bed, client: client, fail: fail}, whole)
 	if err != nil {
 		return 0, err
 	}
-	fmt.Printf("\nload %s at the end; results in %s\n", load(), b.journal.file.Name())
+	fmt.Printf("\nload %s at the end, after %v; results in %s\n", load(), time.Since(about.Began).Round(time.Second), whole.file.Name())
 	for _, m := range missed {
 		fmt.Println("MISSED:", m)
 	}
@@ -94,42 +98,86 @@ func run() (code int, err error) {
 	return 0, nil
 }
 
-// all measures everything and writes the tables.
-func (b *bench) all(ctx context.Context, bed *testbed.Bed, client runtimeapi.RuntimeServiceClient, fail func(error)) ([]string, error) {
-	image, err := pauseImage(ctx, bed)
-	if err != nil {
+// A setting is where agents are measured.
+type setting struct {
+	bed    *testbed.Bed
+	client runtimeapi.RuntimeServiceClient
+	image  string
+	fail   func(error)
+}
+
+// all measures every part and writes its tables. It returns the missed budgets.
+func (b *bench) all(ctx context.Context, s *setting, whole *journal) (missed []string, err error) {
+	if s.image, err = pauseImage(ctx, s.bed); err != nil {
 		return nil, err
 	}
-	recipe, err := b.record(ctx, bed, image, fail)
+	for _, p := range []struct {
+		name    string
+		measure func(context.Context, *setting, *journal) (*part, error)
+	}{{"files", b.files}, {"cluster", b.cluster}} {
+		if !b.options.has(p.name) {
+			continue
+		}
+		measured, err := p.measure(ctx, s, whole.of(p.name))
+		if err != nil {
+			return nil, fmt.Errorf("part %s: %w", p.name, err)
+		}
+		more, err := writeTables(os.Stdout, measured)
+		if err != nil {
+			return nil, err
+		}
+		missed = append(missed, more...)
+	}
+	return missed, nil
+}
+
+// files measures Bosun with pods from files.
+func (b *bench) files(ctx context.Context, s *setting, j *journal) (*part, error) {
+	p := &part{
+		title: "pods from files", journal: j,
+		works: []work{{
+			kind: plain, start: thing{"one pod: asked → running", 1.15}, remove: thing{"one pod: asked → gone", 1.4}, stages: runtimeStages("one pod"),
+		}},
+		startMany: thing{"many pods at once: asked → all running", 1.15}, removeMany: thing{"many pods at once: asked → all gone", 0},
+		rounds: b.options.rounds, each: b.options.each, bursts: b.options.bursts, pods: b.options.pods, idle: b.options.idle,
+		budgets: budgets{cpuPerPod: 10, idleCPU: 0.5},
+	}
+	recipes, err := b.record(ctx, s, p, func(socket string) (agent, string, error) {
+		a, err := newBosun(b.options.bosun, filepath.Join(s.bed.Dir, "recorded"), socket, s.image, s.fail)
+		return a, a.root(), err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("record one pod: %w", err)
 	}
-	floor := newBare("bare", client, recipe, filepath.Join(bed.Dir, "bare"), fail)
-	tested, err := newBosun(b.options.bosun, filepath.Join(bed.Dir, "bosun"), bed.Socket, image, fail)
+	tested, err := newBosun(b.options.bosun, filepath.Join(s.bed.Dir, "bosun"), s.bed.Socket, s.image, s.fail)
 	if err != nil {
 		return nil, err
 	}
-	agents := []agent{floor, tested}
+	p.agents = b.floors(s, recipes, tested)
+	return p, b.measure(ctx, p)
+}
+
+// floors puts the floor before the agents, and once more behind them if noise is to be measured.
+func (b *bench) floors(s *setting, recipes map[kind]*recipe, agents ...agent) []agent {
+	dir := filepath.Join(s.bed.Dir, "bare")
+	all := append([]agent{newBare("bare", s.client, recipes, dir, s.fail)}, agents...)
 	if b.options.null {
-		agents = append(agents, newBare("bare again", client, recipe, filepath.Join(bed.Dir, "bare"), fail))
+		all = append(all, newBare("bare again", s.client, recipes, dir, s.fail))
 	}
-	var names []string
-	for _, a := range agents {
-		if a == agent(floor) {
-			continue
-		}
-		names = append(names, a.name())
+	return all
+}
+
+// measure measures a part.
+func (b *bench) measure(ctx context.Context, p *part) error {
+	for _, a := range p.agents {
 		if err := a.start(ctx); err != nil {
-			return nil, err
+			return err
 		}
-		if err := errors.Join(b.empty(ctx, a), a.stop(ctx)); err != nil {
-			return nil, err
+		if err := errors.Join(b.empty(ctx, p, a), a.stop(ctx)); err != nil {
+			return err
 		}
 	}
-	if err := b.run(ctx, agents); err != nil {
-		return nil, err
-	}
-	return writeTable(os.Stdout, b.journal, floor.name(), names)
+	return b.run(ctx, p)
 }
 
 func pauseImage(ctx context.Context, bed *testbed.Bed) (string, error) {

@@ -8,31 +8,6 @@ import (
 	"time"
 )
 
-// What is measured in pairs.
-const (
-	startOne   = "one pod: asked → running"
-	removeOne  = "one pod: asked → gone"
-	startMany  = "many pods at once: asked → all running"
-	removeMany = "many pods at once: asked → all gone"
-)
-
-// What one pod's time is made of: from one event to the next.
-const (
-	stageSandbox = "asked → sandbox runs"
-	stageCreate  = "→ container created"
-	stageRun     = "→ container runs"
-	stageStop    = "asked → container ended"
-	stageGone    = "→ gone"
-)
-
-var stages = []string{stageSandbox, stageCreate, stageRun, stageStop, stageGone}
-
-// Budgets of what an agent is measured in by itself.
-const (
-	mostCPUPerPod = 10.0 // ms
-	mostIdleCPU   = 0.5  // % of a core
-)
-
 // mostRSS is the budget of resident memory in MB: 35 without pods, 40 with 50, 45 with 100.
 func mostRSS(pods int) float64 { return 35 + float64(pods)/10 }
 
@@ -43,7 +18,6 @@ const settle = 300 * time.Millisecond
 type bench struct {
 	options  options
 	observer *observer
-	journal  *journal
 	names    podNames
 	runtime  int // the runtime's process ID
 }
@@ -61,37 +35,39 @@ func order(turn, n int) []int {
 	return who
 }
 
-// run gives each agent its turns.
-func (b *bench) run(ctx context.Context, agents []agent) error {
+// run gives each agent of a part its turns.
+func (b *bench) run(ctx context.Context, p *part) error {
 	spent := map[string]*cost{}
-	for turn := range b.options.rounds {
-		for _, who := range order(turn, len(agents)) {
-			a := agents[who]
-			fmt.Fprintf(os.Stderr, "bench: single pods, turn %d of %d: %s\n", turn+1, b.options.rounds, a.name())
-			if err := b.turn(ctx, a, func() error { return b.singles(ctx, a, turn, costOf(spent, a)) }); err != nil {
+	for turn := range p.rounds {
+		for _, who := range order(turn, len(p.agents)) {
+			a := p.agents[who]
+			progress("%s: single pods, turn %d of %d: %s", p.title, turn+1, p.rounds, a.name())
+			if err := b.turn(ctx, p, a, func() error { return b.singles(ctx, p, a, turn, costOf(spent, a)) }); err != nil {
 				return err
 			}
 		}
 	}
-	if err := b.tellCosts("one by one", agents, spent); err != nil {
+	if err := p.tellCosts("one by one", spent); err != nil {
 		return err
 	}
 	spent = map[string]*cost{}
-	for turn := range b.options.bursts {
-		for _, who := range order(turn, len(agents)) {
-			a := agents[who]
-			fmt.Fprintf(os.Stderr, "bench: %d pods at once, turn %d of %d: %s\n", b.options.pods, turn+1, b.options.bursts, a.name())
-			last := turn == b.options.bursts-1
-			if err := b.turn(ctx, a, func() error { return b.burst(ctx, a, turn, last, costOf(spent, a)) }); err != nil {
+	for turn := range p.bursts {
+		for _, who := range order(turn, len(p.agents)) {
+			a := p.agents[who]
+			progress("%s: %d pods at once, turn %d of %d: %s", p.title, p.pods, turn+1, p.bursts, a.name())
+			last := turn == p.bursts-1
+			if err := b.turn(ctx, p, a, func() error { return b.burst(ctx, p, a, turn, last, costOf(spent, a)) }); err != nil {
 				return err
 			}
 		}
 	}
-	return b.tellCosts("at once", agents, spent)
+	return p.tellCosts("at once", spent)
 }
 
-// turn starts an agent, lets it make and end one pod that does not count, and measures.
-func (b *bench) turn(ctx context.Context, a agent, measure func() error) (err error) {
+func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...) }
+
+// turn starts an agent, lets it make and end one pod of each kind that does not count, and measures.
+func (b *bench) turn(ctx context.Context, p *part, a agent, measure func() error) (err error) {
 	defer func() {
 		if said := a.said(); err != nil && said != "" {
 			err = fmt.Errorf("%w; %s said at last:\n%s", err, a.name(), said)
@@ -100,12 +76,14 @@ func (b *bench) turn(ctx context.Context, a agent, measure func() error) (err er
 	if err := a.start(ctx); err != nil {
 		return fmt.Errorf("start %s: %w", a.name(), err)
 	}
-	warm := b.names.next(1)
-	if _, err := b.up(ctx, a, warm); err != nil {
-		return err
-	}
-	if _, err := b.down(ctx, a, warm); err != nil {
-		return err
+	for _, w := range p.works {
+		warm := b.names.next(1)
+		if _, err := b.up(ctx, a, w.kind, warm); err != nil {
+			return err
+		}
+		if _, err := b.down(ctx, a, warm); err != nil {
+			return err
+		}
 	}
 	if err := measure(); err != nil {
 		return err
@@ -120,37 +98,23 @@ type lived struct {
 	pods  []times
 }
 
-// up asks for pods and waits until all of them run.
-func (b *bench) up(ctx context.Context, a agent, pods []string) (lived, error) {
-	if err := a.prepare(pods); err != nil {
+// up asks for pods and waits until all of them are there.
+func (b *bench) up(ctx context.Context, a agent, k kind, pods []string) (lived, error) {
+	if err := a.prepare(k, pods); err != nil {
 		return lived{}, fmt.Errorf("%s: %w", a.name(), err)
 	}
-	l := lived{asked: time.Now()}
-	if err := a.add(ctx, pods); err != nil {
-		return lived{}, fmt.Errorf("%s: %w", a.name(), err)
-	}
-	var err error
-	if l.pods, err = b.observer.await(ctx, pods, isRunning); err != nil {
-		return lived{}, fmt.Errorf("%s, pods running: %w", a.name(), err)
-	}
-	for _, t := range l.pods {
-		l.took = max(l.took, t.running.Sub(l.asked))
+	l, err := b.live(ctx, a.add, a.there, pods)
+	if err != nil {
+		return lived{}, fmt.Errorf("%s, make pods: %w", a.name(), err)
 	}
 	return l, pause(ctx, settle)
 }
 
 // down asks for the end of pods and waits until nothing is left of them.
 func (b *bench) down(ctx context.Context, a agent, pods []string) (lived, error) {
-	l := lived{asked: time.Now()}
-	if err := a.remove(ctx, pods); err != nil {
-		return lived{}, fmt.Errorf("%s: %w", a.name(), err)
-	}
-	var err error
-	if l.pods, err = b.observer.await(ctx, pods, isGone); err != nil {
-		return lived{}, fmt.Errorf("%s, pods gone: %w", a.name(), err)
-	}
-	for _, t := range l.pods {
-		l.took = max(l.took, t.gone.Sub(l.asked))
+	l, err := b.live(ctx, a.remove, a.gone, pods)
+	if err != nil {
+		return lived{}, fmt.Errorf("%s, end pods: %w", a.name(), err)
 	}
 	if err := pause(ctx, settle); err != nil {
 		return lived{}, err
@@ -158,31 +122,27 @@ func (b *bench) down(ctx context.Context, a agent, pods []string) (lived, error)
 	return l, a.clean(pods)
 }
 
-func (b *bench) singles(ctx context.Context, a agent, turn int, c *cost) error {
-	for place := range b.options.each {
-		pods := b.names.next(1)
-		var up, down lived
-		err := c.count(a, &c.starting, func() (err error) {
-			up, err = b.up(ctx, a, pods)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		err = c.count(a, &c.ending, func() (err error) {
-			down, err = b.down(ctx, a, pods)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		c.pods++
-		u, d := up.pods[0], down.pods[0]
-		for thing, took := range map[string]time.Duration{
-			startOne: up.took, stageSandbox: u.sandbox.Sub(up.asked), stageCreate: u.created.Sub(u.sandbox), stageRun: u.running.Sub(u.created),
-			removeOne: down.took, stageStop: d.stopped.Sub(down.asked), stageGone: d.gone.Sub(d.stopped),
-		} {
-			if err := b.journal.add(sample{thing, a.name(), turn, place, inMS(took), "ms"}); err != nil {
+// live asks for something and waits until it has come about for all pods.
+func (b *bench) live(ctx context.Context, ask func(context.Context, []string) error, when func(times) time.Time, pods []string) (lived, error) {
+	l := lived{asked: time.Now()}
+	if err := ask(ctx, pods); err != nil {
+		return l, err
+	}
+	var err error
+	if l.pods, err = b.observer.await(ctx, pods, when); err != nil {
+		return l, err
+	}
+	for _, t := range l.pods {
+		l.took = max(l.took, when(t).Sub(l.asked))
+	}
+	return l, nil
+}
+
+// singles measures pods one by one.
+func (b *bench) singles(ctx context.Context, p *part, a agent, turn int, c *cost) error {
+	for place := range p.each {
+		for _, w := range p.works {
+			if err := b.single(ctx, p, a, w, sample{Agent: a.name(), Turn: turn, Place: place, Unit: "ms"}, c); err != nil {
 				return err
 			}
 		}
@@ -190,11 +150,54 @@ func (b *bench) singles(ctx context.Context, a agent, turn int, c *cost) error {
 	return nil
 }
 
-func (b *bench) burst(ctx context.Context, a agent, turn int, last bool, c *cost) error {
-	pods := b.names.next(b.options.pods)
+// single measures one pod. Only those of the kind plain count for the agent's cost.
+func (b *bench) single(ctx context.Context, p *part, a agent, w work, s sample, c *cost) error {
+	if w.kind != plain {
+		c = &cost{}
+	}
+	pods := b.names.next(1)
 	var up, down lived
 	err := c.count(a, &c.starting, func() (err error) {
-		if up, err = b.up(ctx, a, pods); err != nil {
+		up, err = b.up(ctx, a, w.kind, pods)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = c.count(a, &c.ending, func() (err error) {
+		down, err = b.down(ctx, a, pods)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	c.pods++
+	values := map[string]float64{w.start.name: inMS(up.took), w.remove.name: inMS(down.took)}
+	seen := b.observer.times(pods[0]) // the settling after both is over: what is there late is there now
+	for _, stage := range w.stages {
+		l := up
+		if stage.down {
+			l = down
+		}
+		if from, to := stage.from(l, seen), stage.to(l, seen); !from.IsZero() && !to.IsZero() {
+			values[stage.name] = inMS(to.Sub(from))
+		}
+	}
+	for name, value := range values {
+		s.Thing, s.Value = name, value
+		if err := p.journal.add(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// burst measures many pods at once, and the last time how they just run.
+func (b *bench) burst(ctx context.Context, p *part, a agent, turn int, last bool, c *cost) error {
+	pods := b.names.next(p.pods)
+	var up, down lived
+	err := c.count(a, &c.starting, func() (err error) {
+		if up, err = b.up(ctx, a, plain, pods); err != nil {
 			return err
 		}
 		return pause(ctx, time.Second)
@@ -202,11 +205,11 @@ func (b *bench) burst(ctx context.Context, a agent, turn int, last bool, c *cost
 	if err != nil {
 		return err
 	}
-	if err := b.journal.add(sample{startMany, a.name(), turn, 0, inMS(up.took), "ms"}); err != nil {
+	if err := p.journal.add(sample{p.startMany.name, a.name(), turn, 0, inMS(up.took), "ms"}); err != nil {
 		return err
 	}
-	if last && b.options.idle > 0 {
-		if err := b.idle(ctx, a); err != nil {
+	if last && p.idle > 0 {
+		if err := b.idle(ctx, p, a, fmt.Sprintf(" with %d running pods", p.pods), p.pods); err != nil {
 			return err
 		}
 	}
@@ -218,7 +221,7 @@ func (b *bench) burst(ctx context.Context, a agent, turn int, last bool, c *cost
 		return err
 	}
 	c.pods += len(pods)
-	return b.journal.add(sample{removeMany, a.name(), turn, 0, inMS(down.took), "ms"})
+	return p.journal.add(sample{p.removeMany.name, a.name(), turn, 0, inMS(down.took), "ms"})
 }
 
 func inMS(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -17,9 +20,13 @@ type times struct {
 	running time.Time // the container runs
 	stopped time.Time // the container has ended
 	gone    time.Time // neither sandbox nor container is left
+
+	ready   time.Time // the API server says that the pod is Ready
+	deleted time.Time // the API server has it no more
 }
 
-// An observer follows the runtime's event stream. It knows nothing of agents, and takes no part.
+// An observer follows the runtime's event stream and, in a cluster, the API server's pods. It knows nothing of agents, and
+// takes no part.
 type observer struct {
 	mu     sync.Mutex
 	pods   map[string]*seen  // by pod name
@@ -61,16 +68,52 @@ func (o *observer) hear(e *runtimeapi.ContainerEventResponse, now time.Time) {
 	if pod == "" {
 		return
 	}
+	o.owners[e.ContainerId] = pod
+	o.seen(pod).hear(e, now)
+	if e.ContainerEventType == runtimeapi.ContainerEventType_CONTAINER_DELETED_EVENT {
+		delete(o.owners, e.ContainerId)
+	}
+	o.tell()
+}
+
+// hearPod takes what a watch of pods tells.
+func (o *observer) hearPod(e watch.Event, now time.Time) {
+	pod, ok := e.Object.(*v1.Pod)
+	if !ok {
+		return // a bookmark or an error: the watch begins anew
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := o.seen(pod.Name)
+	switch {
+	case e.Type == watch.Deleted:
+		s.deleted = now
+	case s.ready.IsZero() && isReady(pod):
+		s.ready = now
+	default:
+		return
+	}
+	o.tell()
+}
+
+func isReady(pod *v1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(c v1.PodCondition) bool {
+		return c.Type == v1.PodReady && c.Status == v1.ConditionTrue
+	})
+}
+
+// seen is what is known of a pod. The lock is held.
+func (o *observer) seen(pod string) *seen {
 	s := o.pods[pod]
 	if s == nil {
 		s = &seen{left: map[string]bool{}}
 		o.pods[pod] = s
 	}
-	o.owners[e.ContainerId] = pod
-	s.hear(e, now)
-	if e.ContainerEventType == runtimeapi.ContainerEventType_CONTAINER_DELETED_EVENT {
-		delete(o.owners, e.ContainerId)
-	}
+	return s
+}
+
+// tell wakes who waits. The lock is held.
+func (o *observer) tell() {
 	close(o.newer)
 	o.newer = make(chan struct{})
 }
@@ -101,14 +144,18 @@ func (s *seen) hear(e *runtimeapi.ContainerEventResponse, now time.Time) {
 	}
 }
 
-func isRunning(t times) bool { return !t.running.IsZero() }
-func isGone(t times) bool    { return !t.gone.IsZero() }
+// times are those of one pod so far.
+func (o *observer) times(pod string) times {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.seen(pod).times
+}
 
 // patience is far above what anything here takes.
 const patience = 60 * time.Second
 
-// await returns the pods' times when all of them are there.
-func (o *observer) await(ctx context.Context, pods []string, there func(times) bool) ([]times, error) {
+// await returns the pods' times when each of them has the one that is waited for.
+func (o *observer) await(ctx context.Context, pods []string, when func(times) time.Time) ([]times, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not all of %d pods, first %s, got there within %v", len(pods), pods[0], patience))
 	defer cancel()
 	for {
@@ -116,7 +163,7 @@ func (o *observer) await(ctx context.Context, pods []string, there func(times) b
 		newer := o.newer
 		found := make([]times, 0, len(pods))
 		for _, pod := range pods {
-			if s := o.pods[pod]; s != nil && there(s.times) {
+			if s := o.pods[pod]; s != nil && !when(s.times).IsZero() {
 				found = append(found, s.times)
 			}
 		}

@@ -31,11 +31,12 @@ type judgement struct {
 
 func (j judgement) missed() bool { return j.Most > 0 && j.Value > j.Most }
 
-// A journal keeps all results of one run, and writes each to a file as a line of JSON when it comes in.
+// A journal keeps all results of one part of a run, and writes each to a file as a line of JSON when it comes in.
 type journal struct {
+	part    string
 	samples []sample
 	facts   []judgement
-	file    *os.File
+	file    *os.File // of the whole run
 }
 
 func openJournal(dir string, began time.Time) (*journal, error) {
@@ -46,8 +47,15 @@ func openJournal(dir string, began time.Time) (*journal, error) {
 	return &journal{file: f}, err
 }
 
+// of is the journal of a part of the same run.
+func (j *journal) of(part string) *journal { return &journal{part: part, file: j.file} }
+
 func (j *journal) line(kind string, v any) error {
-	text, err := json.Marshal(map[string]any{kind: v})
+	line := map[string]any{kind: v}
+	if j.part != "" {
+		line["part"] = j.part
+	}
+	text, err := json.Marshal(line)
 	if err != nil {
 		return err
 	}
@@ -76,6 +84,16 @@ func (j *journal) values(thing, agent string) []float64 {
 		}
 	}
 	return found
+}
+
+// fact is a number of an agent; ok is false when there is none.
+func (j *journal) fact(thing, agent string) (f judgement, ok bool) {
+	for _, f := range j.facts {
+		if f.Thing == thing && f.Agent == agent {
+			return f, true
+		}
+	}
+	return f, false
 }
 
 // ratios are an agent's samples in units of the floor's from the same place.

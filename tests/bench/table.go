@@ -3,34 +3,41 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
 
-// Things that are measured in pairs, in the order of the table. The budgets are those of the design, section 4, as
-// ratios of medians to the floor.
-var things = []struct {
-	name string
-	most float64
-}{
-	{startOne, 1.15},
-	{removeOne, 1.4},
-	{startMany, 1.15},
-	{removeMany, 0},
+// writeTables writes all results of a part for people, and returns the missed budgets.
+func writeTables(w io.Writer, p *part) (missed []string, err error) {
+	fmt.Fprintf(w, "\n%s\n", strings.ToUpper(p.title))
+	if missed, err = writeRatios(w, p); err != nil {
+		return nil, err
+	}
+	more, err := writeFacts(w, p)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintln(w, "\nThe ratio is the median of the pairs' ratios. Noise only ever adds, so on a busy machine the ratio of p10 is nearer the truth.")
+	return append(missed, more...), writeStages(w, p)
 }
 
-// writeTable writes all results for people, and returns the missed budgets.
-func writeTable(w io.Writer, j *journal, floor string, agents []string) (missed []string, err error) {
+func writeRatios(w io.Writer, p *part) (missed []string, err error) {
+	j, floor := p.journal, p.floor().name()
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "\nin ms\t n\t%s p10\tp50\tp90\tagent\tp10\tp50\tp90\tratio\tquartiles\tof p10\tbudget\t\t\n", floor)
-	for _, thing := range things {
-		for _, agent := range agents {
+	for _, thing := range p.things() {
+		for _, a := range p.agents[1:] {
+			agent := a.name()
 			ratios := j.ratios(thing.name, agent, floor)
 			if len(ratios) == 0 {
 				continue
 			}
 			below, above := j.values(thing.name, floor), j.values(thing.name, agent)
-			verdict := judgement{Thing: thing.name, Agent: agent, Value: median(ratios), Most: thing.most, Unit: "x " + floor}
+			verdict := judgement{Thing: thing.name, Agent: agent, Value: median(ratios), Unit: "x " + floor}
+			if agent == subject {
+				verdict.Most = thing.most
+			}
 			if err := j.line("ratio", verdict); err != nil {
 				return nil, err
 			}
@@ -39,19 +46,42 @@ func writeTable(w io.Writer, j *journal, floor string, agents []string) (missed 
 				verdict.Value, quantile(ratios, 0.25), quantile(ratios, 0.75), fast(above)/fast(below), most(verdict, "≤ %.2f"), mark(verdict, &missed))
 		}
 	}
-	if err := t.Flush(); err != nil {
-		return nil, err
+	return missed, t.Flush()
+}
+
+// writeFacts writes what agents are measured in by themselves, one line a thing.
+func writeFacts(w io.Writer, p *part) (missed []string, err error) {
+	var things []string
+	for _, f := range p.journal.facts {
+		if !slices.Contains(things, f.Thing) {
+			things = append(things, f.Thing)
+		}
 	}
-	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "\nby itself\tagent\tvalue\tunit\tbudget\t\t\n")
-	for _, f := range j.facts {
-		fmt.Fprintf(t, "%s\t%s\t%.4g\t%s\t%s\t%s\t\n", f.Thing, f.Agent, f.Value, f.Unit, most(f, "≤ %.4g"), mark(f, &missed))
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(t, "\nby itself\t")
+	for _, a := range p.agents {
+		fmt.Fprintf(t, "%s\t", a.name())
 	}
-	if err := t.Flush(); err != nil {
-		return nil, err
+	fmt.Fprintln(t, "unit\tbudget\t\t")
+	for _, thing := range things {
+		fmt.Fprintf(t, "%s\t", thing)
+		unit := ""
+		for _, a := range p.agents {
+			f, ok := p.journal.fact(thing, a.name())
+			if !ok {
+				fmt.Fprint(t, "\t")
+				continue
+			}
+			unit = f.Unit
+			fmt.Fprintf(t, "%.4g\t", f.Value)
+		}
+		f, _ := p.journal.fact(thing, subject)
+		if rival, ok := p.journal.fact(thing, "kubelet"); ok && strings.HasPrefix(thing, requestsPerMinute) {
+			f.Most = rival.Value // no more than upstream's
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t\n", unit, most(f, "≤ %.4g"), mark(f, &missed))
 	}
-	fmt.Fprintln(w, "\nThe ratio is the median of the pairs' ratios. Noise only ever adds, so on a busy machine the ratio of p10 is nearer the truth.")
-	return missed, writeStages(w, j, append([]string{floor}, agents...))
+	return missed, t.Flush()
 }
 
 func most(j judgement, format string) string {
@@ -73,19 +103,32 @@ func mark(j judgement, missed *[]string) string {
 }
 
 // writeStages shows where the time of one pod goes.
-func writeStages(w io.Writer, j *journal, agents []string) error {
-	if len(j.values(startOne, agents[0])) == 0 {
-		return nil
-	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "\nstages of one pod, p10 and p50 in ms\t%s\t\n", strings.Join(agents, "\t"))
-	for _, stage := range stages {
-		fmt.Fprintf(t, "%s\t", stage)
-		for _, agent := range agents {
-			took := j.values(stage, agent)
-			fmt.Fprintf(t, "%.1f  %.1f\t", fast(took), median(took))
+func writeStages(w io.Writer, p *part) error {
+	for _, work := range p.works {
+		if len(p.journal.values(work.start.name, p.floor().name())) == 0 {
+			continue
+		}
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+		fmt.Fprint(t, "\nstages, p10 and p50 in ms\t")
+		for _, a := range p.agents {
+			fmt.Fprintf(t, "%s\t", a.name())
 		}
 		fmt.Fprintln(t)
+		for _, stage := range work.stages {
+			fmt.Fprintf(t, "%s\t", stage.name)
+			for _, a := range p.agents {
+				took := p.journal.values(stage.name, a.name())
+				if len(took) == 0 {
+					fmt.Fprint(t, "–\t")
+					continue
+				}
+				fmt.Fprintf(t, "%.1f  %.1f\t", fast(took), median(took))
+			}
+			fmt.Fprintln(t)
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
 	}
-	return t.Flush()
+	return nil
 }
