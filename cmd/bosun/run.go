@@ -157,7 +157,7 @@ func load(out, errs io.Writer, args []string, operands bool) (*config.Config, er
 		fmt.Fprint(out, config.Flags())
 		return nil, nil
 	case cfg.Version != "":
-		fmt.Fprintln(out, "Kubernetes v1.37.0 (Bosun "+release+")")
+		fmt.Fprintln(out, "Kubernetes "+agent.Kubernetes+" (Bosun "+release+")")
 		return nil, nil
 	}
 	return cfg, nil

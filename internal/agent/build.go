@@ -26,6 +26,9 @@ import (
 // version is the Kubernetes version Bosun stands in for, as hooks and probes tell it.
 const version = "1.37"
 
+// Kubernetes is the version of Kubernetes that Bosun stands in for, as nodes and --version tell it.
+const Kubernetes = "v1.37.1"
+
 // buildSources makes the sources of the configuration and those of the command line.
 func (a *Agent) buildSources(manifests []string, remembered map[types.UID]plan.Record) error {
 	k := &a.cfg.Kubelet

@@ -82,7 +82,9 @@ func (a *Agent) fixedFacts() nodestatus.Facts {
 		AttachDetach:   k.EnableControllerAttachDetach == nil || *k.EnableControllerAttachDetach,
 		AddressesAsked: len(a.cfg.NodeIPs) > 0, Room: a.room, NoLocalStorage: !defaultOn(k.LocalStorageCapacityIsolation), Swap: a.host.Swap,
 		MachineID: who.MachineID, SystemUUID: who.SystemUUID, BootID: who.BootID, Kernel: who.Kernel, OSImage: strings.TrimSpace(who.OSImage),
-		KubeletVersion: kubernetes, InUserNamespace: &who.UserNamespace, Port: k.Port, MostImages: 50,
+		KubeletVersion: Kubernetes, InUserNamespace: &who.UserNamespace, Port: k.Port, MostImages: 50,
+		// WebSockets need no translation by the API server on their way to this node.
+		DeclaredFeatures: []string{"ExtendWebSocketsToKubelet"},
 	}
 	for _, ip := range a.cfg.NodeIPs {
 		if !ip.IsUnspecified() {

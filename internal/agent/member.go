@@ -24,9 +24,6 @@ import (
 	"github.com/bosun-project/bosun/internal/source"
 )
 
-// kubernetes is the version of Kubernetes that Bosun stands in for, as nodes tell it.
-const kubernetes = "v1.37.1"
-
 // member is what makes an agent one of a cluster: the way to the API server, and what was heard there last.
 type member struct {
 	client *cluster.Client
@@ -140,7 +137,7 @@ func (a *Agent) clientConfig(to *rest.Config, release string, certificate func()
 		events.QPS = -1
 	}
 	return cluster.Config{
-		REST: to, Node: a.host.Name, UserAgent: cluster.UserAgent(kubernetes, release), ContentType: k.ContentType,
+		REST: to, Node: a.host.Name, UserAgent: cluster.UserAgent(Kubernetes, release), ContentType: k.ContentType,
 		Requests: cluster.Limit{QPS: float32(*k.KubeAPIQPS), Burst: int(k.KubeAPIBurst)}, Events: events,
 		HeartbeatPatience:    min(k.NodeStatusUpdateFrequency.Duration, time.Duration(k.NodeLeaseDurationSeconds)*time.Second),
 		GetClientCertificate: certificate, Log: a.log,
