@@ -76,7 +76,7 @@ func (a *Agent) buildSources(manifests []string, remembered map[types.UID]plan.R
 		if err != nil {
 			return err
 		}
-		api := source.NewAPI(source.APIConfig{Bound: a.member.bound.Get, Kept: kept})
+		api := source.NewAPI(source.APIConfig{Bound: a.member.bound.Get, Kept: kept, Away: a.member.away.Get})
 		cells = append(cells, api.Cell())
 		a.sources = append(a.sources, actor{"pods of the API", api.Run})
 	}

@@ -36,6 +36,8 @@ type member struct {
 	// joining tells how it gets there, and ownCert how its certificate stands since.
 	joining latest.Cell[certs.State]
 
+	// away becomes true when the API server has not answered after the start.
+	away latest.Cell[bool]
 	// bound holds all pods of this node, mirror pods too, and byUID the same ones by their identity.
 	bound latest.Cell[source.Bound]
 	byUID latest.Cell[apiPods]
@@ -202,7 +204,7 @@ func (a *Agent) membership() []actor {
 	}
 	return []actor{
 		{"membership", a.enter}, m.once(actor{"pods of the API server", m.followPods}), m.once(actor{"node of the API server", m.followNode}),
-		m.once(actor{"status of pods", a.reporter.Run}), m.once(actor{"mirror pods", a.mirrors.Run}), {"static pods", a.followStatic},
+		m.once(actor{"status of pods", a.reporter.Run}), m.once(actor{"mirror pods", a.mirrors.Run}), {"static pods", a.followStatic}, {"absence of the API server", m.noticeAbsence},
 		{"facts of the node", a.gatherFacts}, {"heartbeat followed", a.followHeartbeat}, m.once(actor{"heartbeat", a.heartbeat.Run}), m.once(actor{"events", a.events.Run}),
 	}
 }
@@ -254,6 +256,32 @@ func (a *Agent) followHeartbeat(ctx context.Context) error {
 		case <-newer:
 		}
 	}
+}
+
+// answerWait is how long after the start the API server may take to answer before the node goes on without it.
+const answerWait = 5 * time.Second
+
+// noticeAbsence finds out whether the API server is away when the agent starts.
+func (m *member) noticeAbsence(ctx context.Context) error {
+	late := time.NewTimer(answerWait)
+	defer late.Stop()
+	for {
+		link, newer := m.client.Link().Get()
+		if link.Err != nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-newer:
+			continue
+		case <-late.C:
+		}
+		break
+	}
+	m.away.Set(true)
+	<-ctx.Done()
+	return nil
 }
 
 // followPods and followNode keep the cells newest.

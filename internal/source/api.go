@@ -27,9 +27,12 @@ type Bound struct {
 type APIConfig struct {
 	// Bound returns what is bound to the node now, and a channel that is closed when that changed.
 	Bound func() (Bound, <-chan struct{})
-	// Kept are pods that an earlier life of the agent had taken on. They are wanted until the API server says otherwise,
-	// so that a node goes on while nobody can tell it what to do.
+	// Kept are pods that an earlier life of the agent had taken on. While the API server is away they are wanted until it says
+	// otherwise, so that a node goes on while nobody can tell it what to do.
 	Kept []*v1.Pod
+	// Away tells whether the API server cannot be asked, with a channel that is closed when that may have changed; nil means
+	// that Kept counts at once.
+	Away func() (bool, <-chan struct{})
 }
 
 // API is the source of the pods that the API server binds to this node (behaviour 4). Mirror pods are none of them: they are
@@ -41,7 +44,12 @@ type API struct {
 }
 
 // NewAPI builds it; Run makes it work.
-func NewAPI(cfg APIConfig) *API { return &API{cfg: cfg} }
+func NewAPI(cfg APIConfig) *API {
+	if cfg.Away == nil {
+		cfg.Away = func() (bool, <-chan struct{}) { return true, nil }
+	}
+	return &API{cfg: cfg}
+}
 
 // Cell holds what the API server wants of this node now.
 func (a *API) Cell() *latest.Cell[Snapshot] { return &a.out }
@@ -50,12 +58,20 @@ func (a *API) Cell() *latest.Cell[Snapshot] { return &a.out }
 func (a *API) Run(ctx context.Context) error {
 	for {
 		bound, newer := a.cfg.Bound()
+		away, returned := a.cfg.Away()
+		if bound.Synced {
+			a.cfg.Kept, returned = nil, nil
+		}
+		if away {
+			bound.Pods = slices.Concat(a.cfg.Kept, bound.Pods) // the later one wins
+		}
 		if next := a.take(bound, time.Now()); !next.same(a.last) {
 			a.last = next
 			a.out.Set(next)
 		}
 		select {
 		case <-newer:
+		case <-returned:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -63,12 +79,8 @@ func (a *API) Run(ctx context.Context) error {
 }
 
 func (a *API) take(bound Bound, now time.Time) Snapshot {
-	pods := bound.Pods
-	if !bound.Synced {
-		pods = slices.Concat(a.cfg.Kept, pods) // the later one wins
-	}
-	next := Snapshot{Pods: make(map[types.UID]*pod.Desired, len(pods)), Ready: bound.Synced}
-	for _, p := range pods {
+	next := Snapshot{Pods: make(map[types.UID]*pod.Desired, len(bound.Pods)), Ready: bound.Synced}
+	for _, p := range bound.Pods {
 		if IsMirror(p) || p.UID == "" {
 			continue
 		}

@@ -72,10 +72,16 @@ func TestAPINews(t *testing.T) {
 func TestAPIRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var server latest.Cell[Bound]
-		a := NewAPI(APIConfig{Bound: server.Get, Kept: []*v1.Pod{apiPod("kept", "1"), apiPod("gone", "1")}})
+		var away latest.Cell[bool]
+		a := NewAPI(APIConfig{Bound: server.Get, Away: away.Get, Kept: []*v1.Pod{apiPod("kept", "1"), apiPod("gone", "1")}})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { _ = a.Run(ctx); close(ended) }()
+		synctest.Wait()
+		if s := a.Cell().Value(); s.Ready || len(s.Pods) != 0 {
+			t.Fatalf("while the server may answer: %+v", s)
+		}
+		away.Set(true)
 		synctest.Wait()
 		if s := a.Cell().Value(); s.Ready || len(s.Pods) != 2 {
 			t.Fatalf("before the server answered: %+v", s)
