@@ -129,7 +129,7 @@ func (l *Loop) note(level note.Level, why, message string) {
 	l.cfg.Notes(note.Note{At: time.Now(), About: note.About{Kind: "Node", Name: l.cfg.Name}, Level: level, Reason: why, Message: message})
 }
 
-const cgroupV1Text = "cgroup v1 support is deprecated and will be removed in a future release. Please migrate to cgroup v2. " +
+const cgroupV1Text = "cgroup v1 detected. cgroup v1 support is deprecated and will be removed in a future release. Please migrate to cgroup v2. " +
 	"More information at https://git.k8s.io/enhancements/keps/sig-node/5573-remove-cgroup-v1"
 
 // greeting says what is to be said once: that the agent starts, and on what cgroups (behaviours 294, 301).
