@@ -57,5 +57,8 @@ func checks(cfg *config.Config, up bool) preflight.Config {
 		port("healthzPort", *k.HealthzPort, k.HealthzBindAddress)
 	}
 	port("readOnlyPort", k.ReadOnlyPort, k.Address)
+	if !cfg.Standalone() && (k.EnableServer == nil || *k.EnableServer) {
+		port("port", k.Port, k.Address)
+	}
 	return c
 }
