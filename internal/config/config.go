@@ -58,7 +58,8 @@ type Config struct {
 	RuntimeDir, Images string
 	// Detach leaves pods running when `bosun up` ends.
 	Detach bool
-	// OfflineRestart restarts API server pods after a reboot without that server. Reserved.
+	// OfflineRestart keeps accepted pods of the API, with the ConfigMaps and Secrets they use, below RootDir, so that they run
+	// again after a reboot while the API server is away.
 	OfflineRestart bool
 	// Ledger is the file that remembers what must survive a crash. Default RootDir/bosun.db.
 	Ledger string
