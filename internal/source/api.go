@@ -41,6 +41,8 @@ type API struct {
 	cfg  APIConfig
 	out  latest.Cell[Snapshot]
 	last Snapshot
+	// judged are the versions of pods that last was made from: each is compared once with what was wanted before.
+	judged map[types.UID]*v1.Pod
 }
 
 // NewAPI builds it; Run makes it work.
@@ -80,12 +82,18 @@ func (a *API) Run(ctx context.Context) error {
 
 func (a *API) take(bound Bound, now time.Time) Snapshot {
 	next := Snapshot{Pods: make(map[types.UID]*pod.Desired, len(bound.Pods)), Ready: bound.Synced}
+	judged := make(map[types.UID]*v1.Pod, len(bound.Pods))
 	for _, p := range bound.Pods {
 		if IsMirror(p) || p.UID == "" {
 			continue
 		}
-		next.Pods[p.UID] = desiredOf(p, a.last.Pods[p.UID], now)
+		before := a.last.Pods[p.UID]
+		if before == nil || a.judged[p.UID] != p {
+			before = desiredOf(p, before, now)
+		}
+		next.Pods[p.UID], judged[p.UID] = before, p
 	}
+	a.judged = judged
 	return next
 }
 
