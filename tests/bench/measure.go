@@ -85,7 +85,11 @@ func (b *bench) turn(ctx context.Context, p *part, a agent, measure func() error
 			return err
 		}
 	}
+	profiled := b.profile(ctx, a)
 	if err := measure(); err != nil {
+		return err
+	}
+	if err := profiled(); err != nil {
 		return err
 	}
 	return a.stop(ctx)

@@ -25,6 +25,8 @@ type options struct {
 	strict  bool          // BENCH_STRICT: a missed budget is an error
 	trace   bool          // BENCH_TRACE: print each CRI call that one pod takes
 	null    bool          // BENCH_NULL: measure the floor against itself, which shows how far noise alone goes
+	// BENCH_PROFILE: directory for CPU profiles of the nodes of the cluster, some seconds of each turn; they cost CPU themselves
+	profile string
 	// BENCH_QUICK=1 makes the standards small: for work on the benchmark itself.
 }
 
@@ -61,7 +63,7 @@ func optionsFromEnvironment() (options, error) {
 	o := options{
 		parts: envOr("BENCH_PARTS", "files,cluster"),
 		bosun: envOr("BENCH_BOSUN", filepath.Join(wd, "bin", "bosun")), kubelet: envOr("BENCH_KUBELET", filepath.Join(wd, ".cache", "bin", "kubelet")),
-		out:    envOr("BENCH_OUT", filepath.Join(wd, ".cache", "bench")),
+		out: envOr("BENCH_OUT", filepath.Join(wd, ".cache", "bench")), profile: os.Getenv("BENCH_PROFILE"),
 		rounds: count("BENCH_ROUNDS", 6, 1), each: count("BENCH_EACH", 3, 2),
 		bursts: count("BENCH_BURSTS", 3, 1), pods: count("BENCH_PODS", 50, 10),
 		strict: number("BENCH_STRICT", 0) > 0, trace: number("BENCH_TRACE", 0) > 0, null: number("BENCH_NULL", 0) > 0,
