@@ -1,6 +1,9 @@
 package plan
 
-import "github.com/bosun-project/bosun/internal/pod"
+import (
+	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/reason"
+)
 
 // cleaning takes away what the pod used, in the order in which it may go: sandboxes, volumes, cgroup. A pod that has
 // ended but is still wanted then rests: its ended containers and logs stay to be looked at, until its source drops it
@@ -18,6 +21,12 @@ func (d *draft) cleaning() {
 		return
 	}
 	d.mem.Session.Rested = true
+	if d.outlived() { // its records and logs stay, as they do when a container starts again
+		if d.settledDown() {
+			d.mem.Stage = Done
+		}
+		return
+	}
 	// A pod that was dropped and is wanted again begins a new life when this one is over (behaviour 26).
 	dropped := d.mem.Kept.Stop.Cause == Removed || d.mem.Kept.Stop.Cause == Orphaned
 	if d.in.Desired.Wanted && !dropped || !d.in.Facts.SourcesReady {
@@ -32,6 +41,15 @@ func (d *draft) cleaning() {
 		return
 	}
 	d.mem.Stage = Done
+}
+
+// outlived tells whether the pod has ended for a shutdown that is over, or did not come about, and is to begin anew.
+func (d *draft) outlived() bool {
+	des, facts, stop := d.in.Desired, d.in.Facts, d.mem.Kept.Stop
+	if !facts.Staying || facts.Order != nil || !des.Static() || !des.Wanted {
+		return false
+	}
+	return stop.Cause == Ordered && stop.Reason == reason.Terminated || stop.Cause == Refused && stop.Reason == reason.NodeShutdown
 }
 
 func (d *draft) stopSandboxes() bool {

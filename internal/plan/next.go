@@ -35,6 +35,9 @@ type Facts struct {
 	Verdict Verdict
 	// Order makes the pod stop for the node's sake; nil if nothing does.
 	Order *Order
+	// Staying tells that the machine is known not to be going down: a static pod that a shutdown has ended begins anew then,
+	// for there is nobody else who would bring it back (behaviours 308, 310).
+	Staying bool
 	// Health is what the probes say, by container ID. A container with probes and no entry has not been probed yet.
 	Health map[string]Health
 	// Probing is true while the agent probes; otherwise containers count as started and healthy when they run.

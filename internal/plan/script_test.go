@@ -37,6 +37,7 @@ import (
 //	admission waits | yes | no REASON
 //	crash agent [away=D] [amnesia] | reboot         it starts again; a reboot ends all processes
 //	clock back D ; cap D ; logs NAME=N
+//	staying                                         the node's orders are over, and the machine does not go down
 //	content N                                       an object changed that the pod's volumes are made from
 //	list                                            what the runtime has
 func (p *play) do(line string) {
@@ -166,6 +167,8 @@ func (p *play) tell(words []string, args map[string]string) bool {
 	switch words[0] {
 	case "order":
 		p.facts.Order = &Order{Reason: words[1], Message: "by order", Grace: seconds(args["grace"])}
+	case "staying":
+		p.facts.Order, p.facts.Staying = nil, true
 	case "network":
 		p.facts.NetworkReady, p.facts.NetworkMessage = arg == "up", "cni is "+arg
 	case "runtime":

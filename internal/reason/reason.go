@@ -31,6 +31,7 @@ const (
 	Evicted                  = "Evicted"
 	NodeShutdown             = "NodeShutdown"
 	Preempting               = "Preempting"
+	Terminated               = "Terminated"
 	UnexpectedAdmissionError = "UnexpectedAdmissionError"
 )
 

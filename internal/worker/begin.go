@@ -46,8 +46,8 @@ func (s *Set) leftovers(wanted Wanted) []types.UID {
 	}
 	uids := map[types.UID]bool{}
 	for uid, st := range s.strays {
-		if len(st.observed.Sandboxes)+len(st.observed.Containers) > 0 {
-			if !s.cfg.LeaveStrays {
+		if len(st.observed.Sandboxes)+len(st.observed.Containers) > 0 || st.kept {
+			if !s.cfg.LeaveStrays || st.kept {
 				uids[uid] = true
 			}
 		} else if wanted.Pods[uid] == nil {
@@ -96,10 +96,10 @@ func (s *Set) leftover(uid types.UID) *pod.Desired {
 func (s *Set) add(d *pod.Desired, node Node) *running {
 	uid := d.UID()
 	now := time.Now()
-	observed := s.strays[uid].observed
+	observed, kept := s.strays[uid].observed, s.strays[uid].kept
 	delete(s.strays, uid)
 	delete(s.found, uid)
-	if observed.Inspected.IsZero() && !node.Relisted.IsZero() {
+	if observed.Inspected.IsZero() && !node.Relisted.IsZero() && !kept {
 		observed.Inspected = now // the listing told of everything there is, and this pod was not in it
 	}
 	w := &worker{

@@ -32,6 +32,8 @@ type Node struct {
 	NetworkMessage string
 	// Relisted is when the first complete listing of the runtime that was delivered had begun; zero before.
 	Relisted time.Time
+	// Staying tells that the machine is known not to be going down, see plan.Facts.
+	Staying bool
 }
 
 // Judge is admission: it says whether a pod may run beside the pods that do. It must be pure and quick.
@@ -52,6 +54,9 @@ type Config struct {
 	Health func() (map[types.UID]map[string]plan.Health, <-chan struct{})
 	// Content grows for a pod whenever an object changes that it is made from, see plan.Facts; nil if no pod uses any.
 	Content func() (map[types.UID]uint64, <-chan struct{})
+	// Orders are the pods that have to end for the node's sake, other than to make room for critical ones; nil if none ever has to.
+	// An order that is taken back is still carried out where its pod has begun to end.
+	Orders func() (map[types.UID]*plan.Order, <-chan struct{})
 	// Remembered holds the ledger's records.
 	Remembered map[types.UID]plan.Record
 	CrashCap   time.Duration
@@ -102,6 +107,8 @@ type running struct {
 type stray struct {
 	namespace, name string
 	observed        pod.Observed
+	// kept tells that an earlier life of the pod has left its records in the runtime, whatever a listing said before.
+	kept bool
 }
 
 // New builds a Set. Nothing runs before Run.
@@ -111,6 +118,9 @@ func New(cfg Config) *Set {
 	}
 	if cfg.Content == nil {
 		cfg.Content = func() (map[types.UID]uint64, <-chan struct{}) { return nil, nil }
+	}
+	if cfg.Orders == nil {
+		cfg.Orders = func() (map[types.UID]*plan.Order, <-chan struct{}) { return nil, nil }
 	}
 	if cfg.NodeStatus == nil {
 		cfg.NodeStatus = func() status.Node { return status.Node{} }
@@ -176,7 +186,8 @@ func (s *Set) Run(ctx context.Context) error {
 		node, newerNode := s.cfg.Node()
 		health, newerHealth := s.cfg.Health()
 		content, newerContent := s.cfg.Content()
-		for _, w := range s.reconcile(news{wanted, node, health, content}) {
+		orders, newerOrders := s.cfg.Orders()
+		for _, w := range s.reconcile(news{wanted, node, health, content, orders}) {
 			group.Go(func() { s.live(ctx, w) })
 		}
 		select {
@@ -186,6 +197,7 @@ func (s *Set) Run(ctx context.Context) error {
 		case <-newerNode:
 		case <-newerHealth:
 		case <-newerContent:
+		case <-newerOrders:
 		case <-s.poke:
 		}
 	}
@@ -203,6 +215,10 @@ func (s *Set) live(ctx context.Context, w *running) {
 	delete(s.workers, w.uid)
 	delete(s.cfg.Remembered, w.uid)
 	again := w.again
+	if !w.memory.Session.Forgotten { // it begins anew on what is left of this life
+		d := w.inbox.read().desired.Pod
+		s.strays[w.uid] = stray{namespace: d.Namespace, name: d.Name, kept: true}
+	}
 	s.mu.Unlock()
 	if again != nil && s.cfg.Restarted != nil {
 		s.cfg.Restarted(again)
@@ -237,6 +253,7 @@ type news struct {
 	node    Node
 	health  map[types.UID]map[string]plan.Health
 	content map[types.UID]uint64
+	orders  map[types.UID]*plan.Order
 }
 
 // reconcile tells all workers what is new and returns those that have to be started.
@@ -272,9 +289,17 @@ func (s *Set) inform(w *running, n news) {
 		SourcesReady: n.wanted.Ready,
 		RuntimeUp:    n.node.RuntimeUp, RuntimeMessage: n.node.RuntimeMessage,
 		NetworkReady: n.node.NetworkReady, NetworkMessage: n.node.NetworkMessage,
-		Rival: s.rival(w), Verdict: w.verdict, Order: w.preempted,
+		Rival: s.rival(w), Verdict: w.verdict, Order: stricter(w.preempted, n.orders[w.uid]), Staying: n.node.Staying,
 		Health: n.health[w.uid], Probing: n.health != nil, Content: n.content[w.uid], CrashCap: s.cfg.CrashCap,
 	})
+}
+
+// stricter is the order that leaves less time; either may be nil.
+func stricter(a, b *plan.Order) *plan.Order {
+	if a == nil || b != nil && b.Grace < a.Grace {
+		return b
+	}
+	return a
 }
 
 // rival is an older pod of the same full name that has not ended yet.
