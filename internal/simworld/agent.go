@@ -63,7 +63,7 @@ func (w *World) Start(wanted *latest.Cell[worker.Wanted], o Options) *Agent {
 	w.mu.Unlock()
 	a.set = worker.New(worker.Config{
 		Doer: a, Ledger: a, Judge: o.Judge,
-		Wanted: a.wanted.Get, Node: a.node.Get, Content: w.content.Get,
+		Wanted: a.wanted.Get, Node: a.node.Get, Content: w.content.Get, Orders: w.orders.Get,
 		Remembered: remembered, Notes: a.sink, Log: slog.New(slog.DiscardHandler), Check: o.Check,
 		Rejected: o.Rejected, Restarted: o.Restarted,
 	})
@@ -116,7 +116,7 @@ func (a *Agent) observe(ctx context.Context) {
 	var last time.Time
 	for {
 		a.world.mu.Lock()
-		down := a.world.faults.RuntimeDown
+		down, staying := a.world.faults.RuntimeDown, a.world.staying
 		due := !down && (last.IsZero() || time.Since(last) >= time.Minute)
 		var reports map[types.UID]pod.Report
 		if due {
@@ -135,9 +135,10 @@ func (a *Agent) observe(ctx context.Context) {
 			}
 			last = began
 		}
-		if n := a.node.Value(); n.RuntimeUp == down {
-			n.RuntimeUp, n.NetworkReady = !down, !down
-			if !down {
+		if n := a.node.Value(); n.RuntimeUp == down || n.Staying != staying {
+			came := !down && !n.RuntimeUp
+			n.RuntimeUp, n.NetworkReady, n.Staying = !down, !down, staying
+			if came {
 				last = time.Time{}
 			}
 			a.node.Set(n)

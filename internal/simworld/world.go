@@ -24,6 +24,9 @@ type World struct {
 	volumes map[types.UID]map[string]uint64
 	objects map[types.UID]object
 	content latest.Cell[map[types.UID]uint64]
+	// orders and staying are what the node asks of its pods when the machine goes down.
+	orders  latest.Cell[map[types.UID]*plan.Order]
+	staying bool
 	cgroups map[types.UID]bool
 	dirs    map[types.UID]bool
 	ledger  map[types.UID]plan.Record
@@ -291,4 +294,24 @@ func (w *World) Pod(uid types.UID) Pod {
 		p.Remembered = &r.Kept
 	}
 	return p
+}
+
+// Order makes the node end pods, as it does when the machine goes down.
+func (w *World) Order(o *plan.Order, pods ...types.UID) {
+	w.mu.Lock()
+	w.staying = false
+	w.mu.Unlock()
+	orders := map[types.UID]*plan.Order{}
+	for _, uid := range pods {
+		orders[uid] = o
+	}
+	w.orders.Set(orders)
+}
+
+// Stay takes all orders back: the machine does not go down, or has come up again.
+func (w *World) Stay() {
+	w.orders.Set(nil)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.staying = true
 }

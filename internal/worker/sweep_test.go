@@ -14,7 +14,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/latest"
+	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/reason"
 	"github.com/bosun-project/bosun/internal/simworld"
 	"github.com/bosun-project/bosun/internal/worker"
 )
@@ -116,6 +118,40 @@ var sweeps = []struct {
 		s.want(two)
 		s.awaitGone(one, 21*time.Second)
 		time.Sleep(time.Minute)
+	}},
+	{"ended for a shutdown that is called off", func(s *sweep) {
+		p := s.full("web")
+		s.want(p)
+		time.Sleep(time.Minute)
+		s.cut()
+		s.world.Order(&plan.Order{Reason: reason.Terminated, Grace: 10 * time.Second}, p.UID())
+		time.Sleep(30 * time.Second)
+		s.runs(p, false)
+		s.world.Stay()
+		time.Sleep(2 * time.Minute)
+		s.runs(p, true)
+	}},
+	{"called off while the pod ends", func(s *sweep) {
+		p := s.full("web")
+		s.want(p)
+		time.Sleep(time.Minute)
+		s.cut()
+		s.world.Order(&plan.Order{Reason: reason.Terminated, Grace: 10 * time.Second}, p.UID())
+		time.Sleep(5 * time.Second)
+		s.world.Stay()
+		time.Sleep(2 * time.Minute)
+		s.runs(p, true)
+	}},
+	{"dropped as it is to begin anew", func(s *sweep) {
+		p := s.full("web")
+		s.want(p)
+		time.Sleep(time.Minute)
+		s.cut()
+		s.world.Order(&plan.Order{Reason: reason.Terminated, Grace: 10 * time.Second}, p.UID())
+		time.Sleep(30 * time.Second)
+		s.world.Stay()
+		s.want()
+		s.awaitGone(p, 21*time.Second)
 	}},
 	{"a pod that nobody knows any more", func(s *sweep) {
 		p := s.full("web")
@@ -293,6 +329,13 @@ func (s *sweep) awaitGone(d *pod.Desired, most time.Duration) {
 	}
 	if took := time.Since(began); took > most+3*time.Second {
 		s.late = append(s.late, fmt.Sprintf("%s took %s to go, want at most %s", d.UID(), took, most))
+	}
+}
+
+// runs notes when a pod does not run though it should, or does though it should not.
+func (s *sweep) runs(d *pod.Desired, should bool) {
+	if live := s.world.Live(d.UID()); (len(live) > 0) != should {
+		s.late = append(s.late, fmt.Sprintf("%s: it is %v that it should run, and what runs is %v", d.UID(), should, live))
 	}
 }
 
