@@ -27,7 +27,7 @@ const (
 //	  ▲                               │ exit, or killed
 //	  └──── back-off ◄── exited ◄─────┘
 func (d *draft) drive(c *v1.Container, current *pod.Sandbox, mayStart bool) progress {
-	last := d.obs.Latest(c.Name)
+	last := d.latest(c.Name)
 	if last != nil && last.Live() && last.SandboxID != current.ID {
 		d.kill(last, "Pod sandbox changed, it will be killed and re-created.", d.in.Desired.Grace(), true)
 		return blocked
@@ -188,8 +188,10 @@ func (d *draft) preStopping(c *pod.Container, deadline Time) bool {
 	if c.State != pod.Running || !d.hasPreStop(c) || !d.in.Now.Before(deadline) {
 		return false
 	}
-	h := d.mem.Kept.Containers[c.Name].PreStop
+	h, k := d.mem.Kept.Containers[c.Name].PreStop, d.mem.Kept.Containers[c.Name].Kill
 	switch {
+	case k.ID == c.ID && k.All: // it was told to end already
+		return false
 	case h.ID != c.ID:
 		d.remember(c.Name, func(m *ContainerMemory) { m.PreStop = Hook{ID: c.ID, Began: d.in.Now} })
 		d.began(PreStop, c.ID)
@@ -214,17 +216,16 @@ func (d *draft) killedToRestart(c *pod.Container) bool {
 
 // restarts tells whether an ended container may start again (behaviours 89, 105, 109, 114, 140).
 func (d *draft) restarts(c *v1.Container, last *pod.Container) bool {
-	if d.killedToRestart(last) {
+	if d.killedToRestart(last) || d.mem.Past(last) {
 		return true
 	}
 	policy := d.in.Desired.Pod.Spec.RestartPolicy
 	if c.RestartPolicy != nil {
 		policy = v1.RestartPolicy(*c.RestartPolicy)
 	}
-	for _, rule := range c.RestartPolicyRules {
-		if rule.Action == v1.ContainerRestartRuleActionRestart && ruleMatches(rule.ExitCodes, last.ExitCode) {
-			return true
-		}
+	switch ruleFor(c, last.ExitCode) {
+	case v1.ContainerRestartRuleActionRestart, v1.ContainerRestartRuleActionRestartAllContainers:
+		return true
 	}
 	switch policy {
 	case v1.RestartPolicyNever:
@@ -237,17 +238,6 @@ func (d *draft) restarts(c *v1.Container, last *pod.Container) bool {
 		return last.ExitCode != 0
 	}
 	return true
-}
-
-func ruleMatches(on *v1.ContainerRestartRuleOnExitCodes, code int32) bool {
-	if on == nil {
-		return false
-	}
-	in := false
-	for _, v := range on.Values {
-		in = in || v == code
-	}
-	return in == (on.Operator == v1.ContainerRestartRuleOnExitCodesOpIn)
 }
 
 // definition identifies what a crash history belongs to: another image or other resources start a new one (behaviour 138).

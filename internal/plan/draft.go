@@ -170,6 +170,9 @@ func (d *draft) nextAttempt(name string) uint32 {
 			next = c.Attempt + 1
 		}
 	}
+	if r := d.mem.Kept.Renewal; r != nil { // records and logs may be gone, but what comes now is not of the past
+		next = max(next, r.Since[name])
+	}
 	return next
 }
 

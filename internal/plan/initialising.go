@@ -14,6 +14,13 @@ func (d *draft) initialising() {
 		d.mem.Stage = Preparing
 		return
 	}
+	d.renew()
+	if d.renewing() {
+		d.prepare()
+		d.prefetch(current)
+		d.prune(current)
+		return
+	}
 	if d.initialisedIn(current.ID) {
 		d.mem.Stage = Running
 		return
@@ -30,9 +37,9 @@ func (d *draft) initialising() {
 // initContainers drives the init containers and tells whether all are done.
 func (d *draft) initContainers(current *pod.Sandbox) bool {
 	containers := d.in.Desired.Pod.Spec.InitContainers
-	begun := 0 // init containers up to the last one that has an instance in this sandbox
+	begun := 0 // init containers up to the last one that was started in this sandbox
 	for i := range containers {
-		if d.obs.LatestIn(current.ID, containers[i].Name) != nil {
+		if d.startedIn(current.ID, containers[i].Name) {
 			begun = i + 1
 		}
 	}
@@ -44,7 +51,7 @@ func (d *draft) initContainers(current *pod.Sandbox) bool {
 			done = done && (at == settled || i+1 < begun) // it had started when a later one began
 			continue
 		}
-		last := d.obs.LatestIn(current.ID, c.Name)
+		last := d.latestIn(current.ID, c.Name)
 		switch {
 		case last == nil && i+1 < begun: // its record was pruned: a later one has begun, so it had succeeded
 		case last != nil && last.State == pod.Exited && last.ExitCode == 0 && !d.killedToRestart(last):
@@ -58,7 +65,7 @@ func (d *draft) initContainers(current *pod.Sandbox) bool {
 	return done
 }
 
-// initialised tells whether regular containers have been started in the sandbox the pod lives in.
+// initialised tells whether a regular container has been started in the sandbox the pod lives in (behaviour 108).
 func (d *draft) initialised() bool {
 	current := d.sandbox()
 	return current != nil && d.initialisedIn(current.ID)
@@ -70,7 +77,18 @@ func (d *draft) initialisedIn(sandboxID string) bool {
 		return true
 	}
 	for i := range spec.Containers {
-		if d.obs.LatestIn(sandboxID, spec.Containers[i].Name) != nil {
+		if d.startedIn(sandboxID, spec.Containers[i].Name) {
+			return true
+		}
+	}
+	return false
+}
+
+// startedIn tells whether an instance of a container was started in a sandbox since the pod last began there.
+func (d *draft) startedIn(sandboxID, name string) bool {
+	for i := range d.obs.Containers {
+		c := &d.obs.Containers[i]
+		if c.Name == name && c.SandboxID == sandboxID && c.State != pod.Created && c.State != pod.Gone && !d.mem.Past(c) {
 			return true
 		}
 	}

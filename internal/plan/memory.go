@@ -13,7 +13,8 @@ import (
 //	                        ▼
 //	                    Stopping ──► Cleaning ──► Done
 //
-// Preparing is entered again from Initialising or Running when the sandbox is lost.
+// Preparing is entered again from Initialising or Running when the sandbox is lost, and Initialising from Running when all
+// containers are restarted.
 type Stage uint8
 
 // The stages.
@@ -54,6 +55,8 @@ type Kept struct {
 	Stop *Stop `json:"stop,omitempty"`
 	// Containers holds what is remembered by container name.
 	Containers map[string]ContainerMemory `json:"containers,omitempty"`
+	// Renewal is the last restart of all containers in place, nil if there was none.
+	Renewal *Renewal `json:"renewal,omitempty"`
 	// Failures holds the effects that failed last time they were tried, by Effect.Subject.
 	Failures map[string]Failure `json:"failures,omitempty"`
 }
@@ -143,6 +146,8 @@ type Kill struct {
 	Deadline time.Time     `json:"deadline,omitzero"`
 	// Restart makes the container start again whatever its restart policy (behaviour 89).
 	Restart bool `json:"restart,omitempty"`
+	// All tells that all containers of the pod were ended to be restarted, without hooks (behaviour 114).
+	All bool `json:"all,omitempty"`
 }
 
 // Failure is what is known of an effect that failed last time.
@@ -202,6 +207,11 @@ func (k Kept) Clone() Kept {
 	if k.Stop != nil {
 		s := *k.Stop
 		k.Stop = &s
+	}
+	if k.Renewal != nil {
+		r := *k.Renewal
+		r.Since = maps.Clone(r.Since)
+		k.Renewal = &r
 	}
 	return k
 }

@@ -21,6 +21,11 @@ func (d *draft) preparing() {
 		d.mem.Stage = Initialising
 		return
 	}
+	d.renew()
+	if d.renewing() {
+		d.prepare()
+		return
+	}
 	d.prepare()
 	if current == nil {
 		d.newSandbox()
@@ -177,7 +182,7 @@ func (d *draft) prefetch(current *pod.Sandbox) {
 }
 
 func (d *draft) prefetchOne(current *pod.Sandbox, c *v1.Container) {
-	last := d.obs.Latest(c.Name)
+	last := d.latest(c.Name)
 	if last != nil && (current != nil && last.SandboxID == current.ID || last.State == pod.Exited && !d.restarts(c, last)) {
 		return
 	}

@@ -18,6 +18,10 @@ func (d *draft) running() {
 		d.mem.Stage = Preparing
 		return
 	}
+	if d.renew() || d.renewing() {
+		d.mem.Stage = Initialising
+		return
+	}
 	d.prepare()
 	spec := &d.in.Desired.Pod.Spec
 	d.prefetch(current)
@@ -47,7 +51,7 @@ func (d *draft) ephemerals(current *pod.Sandbox) {
 }
 
 // prune removes what nobody asks for any more: ended instances but the newest of each container, instances that never
-// ran in an old sandbox, and old sandboxes with nothing left in them (behaviours 107, 260-262).
+// ran and belong to the past or to an old sandbox, and old sandboxes with nothing left in them (behaviours 107, 260-262).
 func (d *draft) prune(current *pod.Sandbox) {
 	kept := map[string]bool{}
 	inUse := map[string]bool{current.ID: true}
@@ -56,7 +60,7 @@ func (d *draft) prune(current *pod.Sandbox) {
 		switch {
 		case c.State == pod.Gone:
 			continue
-		case c.State == pod.Exited && kept[c.Name], c.State == pod.Created && c.SandboxID != current.ID:
+		case c.State == pod.Exited && kept[c.Name], c.State == pod.Created && (c.SandboxID != current.ID || d.mem.Past(c)):
 			d.wantOfRuntime(Effect{Kind: RemoveContainer, Container: c.Name, ID: c.ID, Attempt: c.Attempt})
 		case c.State == pod.Exited:
 			kept[c.Name] = true

@@ -18,7 +18,8 @@ import (
 // do plays one line of a script:
 //
 //	pod NAME [restart=P] [grace=S] [deadline=S] [init=a,s*,b] [containers=a,b] [volumes=v] [configmaps=v] [prestop=a,b] [poststart=a]
-//	    [startup=a] [policy=a:P] [rule=a:In:42,43] [host] [over] [unwanted] [uninspected]      a star marks a sidecar
+//	    [startup=a] [policy=a:P] [rule=a:In:42,43] [all=a:In:88] [host] [over] [started=-D] [unwanted] [uninspected]      a star marks a
+//	    sidecar; rule and all are rules about exit codes, the action of all is to restart all containers
 //	EFFECT takes 5s | hangs | happens unheard | fails [N times] [soon] [REASON] | works | will work
 //	                                                EFFECT as in a plan, without #N; "works" also ends what hangs
 //	exit NAME [code=N] [after=D] [unseen]           a process ends, and the runtime tells (or does not)
@@ -254,6 +255,10 @@ func (p *play) pod(args map[string]string) {
 		Source: pod.FromFile, Seen: p.now, Wanted: !unwanted,
 	}
 	_, p.desired.Over = args["over"]
+	if since, ok := args["started"]; ok {
+		p.desired.Source = pod.FromAPI
+		p.desired.Pod.Status.StartTime = &metav1.Time{Time: p.now.Add(duration(since)).Truncate(time.Second)}
+	}
 	if unwanted {
 		p.desired.Source = pod.FromRuntime
 	}
@@ -280,12 +285,20 @@ func (p *play) define(c v1.Container, args map[string]string) v1.Container {
 	if name, policy, ok := strings.Cut(args["policy"], ":"); ok && name == c.Name {
 		c.RestartPolicy = new(v1.ContainerRestartPolicy(policy))
 	}
-	if f := strings.Split(args["rule"], ":"); len(f) == 3 && f[0] == c.Name {
+	for _, text := range strings.Split(args["rule"]+";"+args["all"], ";") {
+		f := strings.Split(text, ":")
+		if len(f) != 3 || f[0] != c.Name {
+			continue
+		}
 		on := &v1.ContainerRestartRuleOnExitCodes{Operator: v1.ContainerRestartRuleOnExitCodesOperator(f[1])}
 		for _, v := range list(f[2]) {
 			on.Values = append(on.Values, int32(number(v)))
 		}
-		c.RestartPolicyRules = []v1.ContainerRestartRule{{Action: v1.ContainerRestartRuleActionRestart, ExitCodes: on}}
+		action := v1.ContainerRestartRuleActionRestart
+		if text == args["all"] {
+			action = v1.ContainerRestartRuleActionRestartAllContainers
+		}
+		c.RestartPolicyRules = append(c.RestartPolicyRules, v1.ContainerRestartRule{Action: action, ExitCodes: on})
 	}
 	return c
 }

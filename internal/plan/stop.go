@@ -77,19 +77,29 @@ func (d *draft) shorten() {
 
 // overdue holds spec.activeDeadlineSeconds (behaviour 149).
 func (d *draft) overdue() bool {
-	secs := d.in.Desired.Pod.Spec.ActiveDeadlineSeconds
-	if secs == nil || d.mem.Kept.Admitted.IsZero() {
-		return false
-	}
-	at := d.mem.Kept.Admitted.Add(time.Duration(*secs) * time.Second)
-	return !d.in.Now.Before(at)
+	at, limited := d.activeUntil()
+	return limited && !d.in.Now.Before(at)
 }
 
 // wakeForDeadline asks to be woken when activeDeadlineSeconds is over.
 func (d *draft) wakeForDeadline() {
-	if secs := d.in.Desired.Pod.Spec.ActiveDeadlineSeconds; secs != nil && !d.mem.Kept.Admitted.IsZero() {
-		d.wake(d.mem.Kept.Admitted.Add(time.Duration(*secs) * time.Second))
+	if at, limited := d.activeUntil(); limited {
+		d.wake(at)
 	}
+}
+
+// activeUntil is until when the pod may be active, counted from its start as its status tells it: if the API server knows of
+// an earlier one than this agent, another agent had the pod before, or the ledger was lost.
+func (d *draft) activeUntil() (at time.Time, limited bool) {
+	des := d.in.Desired
+	secs, at := des.Pod.Spec.ActiveDeadlineSeconds, d.mem.Kept.Admitted
+	if secs == nil || at.IsZero() {
+		return time.Time{}, false
+	}
+	if told := des.Pod.Status.StartTime; des.Source == pod.FromAPI && told != nil && told.Time.Before(at.Truncate(time.Second)) {
+		at = told.Time
+	}
+	return at.Add(time.Duration(*secs) * time.Second), true
 }
 
 // completed tells whether nothing of the pod runs and nothing may start again (behaviours 48, 105, 110).
@@ -101,9 +111,9 @@ func (d *draft) completed() bool {
 	if d.initFailed() {
 		return true
 	}
-	sandboxLost := d.sandbox() == nil && len(d.obs.Containers) > 0
+	sandboxLost := d.sandbox() == nil && d.hadContainers()
 	for i := range spec.Containers {
-		c := d.obs.Latest(spec.Containers[i].Name)
+		c := d.latest(spec.Containers[i].Name)
 		switch {
 		case c == nil && sandboxLost && spec.RestartPolicy == v1.RestartPolicyNever: // cannot be started any more
 		case c == nil || c.State != pod.Exited || d.restarts(&spec.Containers[i], c):
@@ -124,7 +134,7 @@ func (d *draft) initFailed() bool {
 		if pod.IsSidecar(c) {
 			continue
 		}
-		if last := d.obs.Latest(c.Name); last != nil && last.State == pod.Exited && last.ExitCode != 0 && !d.restarts(c, last) {
+		if last := d.latest(c.Name); last != nil && last.State == pod.Exited && last.ExitCode != 0 && !d.restarts(c, last) {
 			return true
 		}
 	}
