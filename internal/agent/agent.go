@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -222,24 +221,6 @@ func (a *Agent) Run(ctx context.Context) error {
 // Name is the node's name.
 func (a *Agent) Name() string { return a.host.Name }
 
-// addresses looks each minute whether the node has other addresses.
-func (a *Agent) addresses(ctx context.Context) error {
-	tick := time.NewTicker(time.Minute)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		now, err := host.Addresses(ctx, a.cfg.NodeIPs, a.host.Name)
-		if err == nil && !slices.Equal(now, a.ips.Value()) {
-			a.log.Info("the node has other addresses", "addresses", now, "before", a.ips.Value())
-			a.ips.Set(now)
-		}
-	}
-}
-
 // Healthy says why the agent is not well, nil if it is: it does not hear of the runtime any more.
 func (a *Agent) Healthy() error { return a.hearing.Run() }
 
@@ -263,82 +244,6 @@ func (a *Agent) Empty(ctx context.Context) error {
 		case <-newer:
 		}
 	}
-}
-
-// follow keeps what the workers should want: what the sources want, or nothing once everything is to end.
-func (a *Agent) follow(ctx context.Context) error {
-	for {
-		snapshot, newer := a.merge.Cell().Get()
-		empty, emptied := a.emptied.Get()
-		w := worker.Wanted{Pods: snapshot.Pods, Ready: snapshot.Ready}
-		for _, p := range snapshot.Problems {
-			w.Doubt = w.Doubt || p.Unknown
-		}
-		if empty {
-			w = worker.Wanted{Ready: true}
-		}
-		a.wanted.Set(w)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-newer:
-		case <-emptied:
-		}
-	}
-}
-
-// tellNode tells workers how the runtime fares, and again when the node's own object has changed: admission looks at it.
-func (a *Agent) tellNode(ctx context.Context) error {
-	for {
-		h, newer := a.observer.Health().Get()
-		_, labelled := a.member.ownNode()
-		n := worker.Node{
-			RuntimeUp: h.Up, RuntimeMessage: h.Message, NetworkReady: h.NetworkReady, NetworkMessage: h.NetworkMessage,
-		}
-		if h.Relisted {
-			n.Relisted = a.observer.Listing().Value().Began
-		}
-		a.facts.Set(n)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-newer:
-		case <-labelled:
-		}
-	}
-}
-
-// note keeps a happening, counts it, and writes to the log what is news: what goes on for long, or says nothing that was
-// not said yet, is in the events and in `bosun explain`.
-func (a *Agent) note(n note.Note) {
-	if n.About.Kind == "Node" && n.About.Name == "" {
-		n.About.Name = a.host.Name
-	}
-	fresh := a.notes.Add(n)
-	a.metrics.Note(n)
-	if a.events != nil {
-		a.events.Sink(n)
-	}
-	say := a.log.Info
-	switch {
-	case !fresh || n.Minor:
-		say = a.log.Debug
-	case n.Level == note.Warning:
-		say = a.log.Warn
-	}
-	about := n.About.Name
-	if n.About.Namespace != "" {
-		about = n.About.Namespace + "/" + about
-	}
-	attrs := []any{"reason", n.Reason, strings.ToLower(n.About.Kind), about}
-	if n.About.Container != "" {
-		attrs = append(attrs, "container", n.About.Container)
-	}
-	say(n.Message, attrs...)
-}
-
-func (a *Agent) nodeNote(level note.Level, reason, message string) {
-	a.note(note.Note{At: time.Now(), Level: level, Reason: reason, Message: message, About: note.About{Kind: "Node", Name: a.host.Name}})
 }
 
 func crashCap(c *config.Config) time.Duration {
