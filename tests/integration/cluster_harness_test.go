@@ -34,6 +34,7 @@ func newMember(ctx context.Context, plane *controlplane.Plane, bed *testbed.Bed,
 		return nil, err
 	}
 	m := &member{node: n, secure: n.healthz + 2, plane: plane, api: plane.Client(), name: "node-" + strconv.Itoa(n.healthz)}
+	n.called = m.name
 	if kubeconfig == "" {
 		if kubeconfig, err = plane.NodeKubeconfig(m.name); err != nil {
 			return nil, err

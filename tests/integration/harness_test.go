@@ -25,7 +25,7 @@ import (
 )
 
 const (
-	// nodeName is what the agents under test are called; a static pod's name ends in it (behaviour 9).
+	// nodeName is what the agents under test are called that are in no cluster; a static pod's name ends in it (behaviour 9).
 	nodeName = "here"
 	// nodeIP is the address they say they have: a bed has none before its first pod.
 	nodeIP = "192.0.2.10"
@@ -60,6 +60,7 @@ var binary = sync.OnceValues(func() (string, error) {
 // A node is an agent on a bed of its own. One agent per bed: it ends what it does not know.
 type node struct {
 	bed       *testbed.Bed
+	called    string // its name
 	manifests string // the directory it reads
 	root      string // its state
 	podLogs   string
@@ -91,6 +92,7 @@ func newNode(ctx context.Context, bed *testbed.Bed, more ...string) (*node, erro
 	port := 20000 + 10*int(nodes.Add(1))
 	n := &node{
 		bed:       bed,
+		called:    nodeName,
 		manifests: filepath.Join(bed.Dir, "manifests"),
 		root:      filepath.Join(bed.Dir, "agent"),
 		podLogs:   filepath.Join(bed.Dir, "logs"),
@@ -328,7 +330,7 @@ func (b *box) remove() {
 }
 
 // full is the pod's name on the node (behaviour 9).
-func (b *box) full() string { return b.name + "-" + nodeName }
+func (b *box) full() string { return b.name + "-" + b.called }
 
 func (b *box) sandboxes() ([]*runtimeapi.PodSandbox, error) { return b.sandboxesOf(b.full()) }
 func (b *box) containers() ([]*runtimeapi.Container, error) { return b.containersOf(b.full()) }
