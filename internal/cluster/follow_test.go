@@ -188,9 +188,35 @@ func TestServerRestoredFromBackup(t *testing.T) {
 		s.mu.Unlock()
 		s.put("pods", podNamed("b", "1"))
 		s.net.cut()
-		// The real one refuses a watch of the future too, after a while of waiting for it.
 		s.fail(s.reply(tooLarge(), func(r *http.Request) bool { return r.URL.Query().Get("resourceVersion") > "100" }))
 		heard.names("b")
+	})
+}
+
+// The real one accepts a watch that goes on from a version that is yet to come, and is silent until then.
+func TestServerRestoredFromBackupAcceptsWatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAPIServer(t)
+		s.put("pods", podNamed("a", "1"))
+		heard := followPods(s)
+		heard.names("a")
+		time.Sleep(5 * time.Second) // after a watch that lived shortly the Reflector starts over by itself
+		s.fail(s.reply(apierrors.NewServiceUnavailable("restoring"), nil))
+		s.endWatches()
+		s.rewind()
+		s.mu.Lock()
+		delete(s.objects["pods"], "default/a")
+		s.mu.Unlock()
+		s.put("pods", podNamed("b", "1"))
+		time.Sleep(5 * time.Second)
+		s.fail(nil)
+		back := time.Now()
+		heard.names("b")
+		s.put("pods", podNamed("c", "1"))
+		heard.names("b", "c")
+		if took := time.Since(back); took > 20*time.Second { // nobody else asks the API server here
+			t.Errorf("the other past became known after %v", took)
+		}
 	})
 }
 

@@ -40,11 +40,6 @@ type follower struct {
 	target target
 	fares  func(error, time.Time)
 
-	// The Reflector does not wait for the goroutine that it lists in.
-	mu     sync.Mutex
-	over   bool
-	asking sync.WaitGroup
-
 	// The following are used by the Reflector's goroutine, and by the one that it waits for while listing.
 
 	// free is how many attempts may still be made without a pause, pause the newest one, tries their number.
@@ -67,14 +62,8 @@ func follow[T object](ctx context.Context, c *Client, t target, tell func(Listin
 	f := &follower{client: c, target: t, fares: shelf.fares, free: atOnce}
 	var keeping sync.WaitGroup
 	keeping.Go(func() { f.keep(ctx, shelf) })
-	defer func() {
-		stop()
-		keeping.Wait()
-		f.mu.Lock()
-		f.over = true
-		f.mu.Unlock()
-		f.asking.Wait()
-	}()
+	defer keeping.Wait()
+	defer stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -85,34 +74,84 @@ func follow[T object](ctx context.Context, c *Client, t target, tell func(Listin
 	}
 }
 
-// keep runs a Reflector until ctx ends. The Reflector returns when it wants to start over; before each attempt, list and watch wait.
+// keep runs Reflectors until ctx ends.
 func (f *follower) keep(ctx context.Context, store cache.ReflectorStore) {
-	silent := klog.Logger{}
-	reflector := cache.NewReflectorWithOptions(&cache.ListWatch{ListWithContextFunc: f.list, WatchFuncWithContext: f.watch}, nil, store,
+	for ctx.Err() == nil {
+		f.live(ctx, store)
+	}
+}
+
+// live runs a Reflector until ctx ends, or the API server has been away. Then another one has to ask for what there is: the store may have
+// been put back to an earlier version meanwhile, and a watch that goes on from a version that is yet to come is accepted, but
+// hears nothing until it has come. The Reflector returns when it wants to start over; before each attempt, list and watch wait.
+func (f *follower) live(ctx context.Context, store cache.ReflectorStore) {
+	ctx, end := context.WithCancel(ctx)
+	silent, lists := klog.Logger{}, &gate{}
+	list := func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		if !lists.enter() {
+			return nil, context.Canceled
+		}
+		defer lists.inside.Done()
+		return f.list(ctx, options)
+	}
+	reflector := cache.NewReflectorWithOptions(&cache.ListWatch{ListWithContextFunc: list, WatchFuncWithContext: f.watch}, nil, store,
 		cache.ReflectorOptions{Name: f.target.what, TypeDescription: f.target.what, Logger: &silent, Backoff: &wait.Backoff{Duration: time.Millisecond, Steps: 1}})
+	var listening sync.WaitGroup
+	listening.Go(func() {
+		f.untilBack(ctx, reflector)
+		end()
+	})
 	for ctx.Err() == nil {
 		if err := reflector.ListAndWatchWithContext(quiet(ctx)); err != nil {
 			f.failed(err)
 		}
 	}
+	end()
+	listening.Wait()
+	lists.close()
 }
 
-// ask makes the end of following wait for asking.Done. It is false when it has ended.
-func (f *follower) ask() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.over {
-		f.asking.Add(1)
+// untilBack returns when ctx ends, or the API server has come back and the Reflector has a past that it would go on from.
+func (f *follower) untilBack(ctx context.Context, reflector *cache.Reflector) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.client.Back():
+		}
+		if reflector.LastSyncResourceVersion() != "" {
+			return
+		}
 	}
-	return !f.over
+}
+
+// A gate lets in until it is closed. The Reflector does not wait for the goroutine that it lists in.
+type gate struct {
+	mu     sync.Mutex
+	closed bool
+	inside sync.WaitGroup
+}
+
+// enter makes close wait for inside.Done. It is false when the gate is closed.
+func (g *gate) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed {
+		g.inside.Add(1)
+	}
+	return !g.closed
+}
+
+// close returns when nobody is inside any more.
+func (g *gate) close() {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.inside.Wait()
 }
 
 // list lists the target once the API server lets it.
 func (f *follower) list(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-	if !f.ask() {
-		return nil, context.Canceled
-	}
-	defer f.asking.Done()
 	for again := options.Continue == ""; ; again = true { // the next page of a list comes at once
 		if err := f.turn(ctx, again); err != nil {
 			return nil, err
