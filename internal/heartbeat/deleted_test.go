@@ -131,3 +131,34 @@ func TestReplaced(t *testing.T) {
 		})
 	}
 }
+
+// The API server's store is put back to what it was: the object is an older version, or the one that this one replaced.
+func TestRolledBack(t *testing.T) {
+	for name, other := range map[string]bool{"an older version": false, "another object": true} {
+		t.Run(name, func(t *testing.T) {
+			run(t, nil, func(w *world) {
+				w.after(time.Minute)
+				was := w.object().DeepCopy()
+				w.tell(func(f *nodestatus.Facts) { f.DiskPressure = true })
+				w.after(time.Minute)
+				w.set(func(s *server) {
+					if was.ResourceVersion = "1"; other {
+						was.UID = "before"
+					}
+					s.node = was
+					s.show()
+				})
+				w.after(30 * time.Second)
+				got := w.object()
+				for _, c := range got.Status.Conditions {
+					if c.Type == v1.NodeDiskPressure && c.Status != v1.ConditionTrue {
+						t.Errorf("what is told of the disk: %+v", c)
+					}
+				}
+				if uid := w.loop.State().Value().UID; uid != got.UID {
+					t.Errorf("the node is taken for %s, it is %s", uid, got.UID)
+				}
+			})
+		})
+	}
+}

@@ -149,14 +149,22 @@ func (m *member) look(v view, now time.Time) {
 		}
 	case v.node == nil: // the watch is late, unless it has shown the object before, or is silent for long
 		m.doubt = m.doubt || m.seen || now.Sub(m.sureAt) > m.cfg.UpdateEvery
+	case v.node.UID == m.base.UID && newer(v.node, m.base):
+		m.seen = true
+		m.take(v.node)
 	case v.node.UID == m.base.UID:
 		m.seen = true
-		if newer(v.node, m.base) {
-			m.take(v.node)
-		}
+		m.doubt = m.doubt || m.behind(v, now)
 	case v.node.UID != m.gone && newer(v.node, m.base):
 		m.replaced()
+	default:
+		m.doubt = m.doubt || m.behind(v, now)
 	}
+}
+
+// behind tells that the watch has shown an older version for long: the API server's store may have been put back to it.
+func (m *member) behind(v view, now time.Time) bool {
+	return v.node.ResourceVersion != m.base.ResourceVersion && now.Sub(m.sureAt) > m.cfg.UpdateEvery
 }
 
 // newer compares two versions of an object, or of two objects of one name.
