@@ -127,7 +127,7 @@ func desiredOf(p *v1.Pod, before *pod.Desired, now time.Time) *pod.Desired {
 // news tells whether a version of a pod says anything to the node that another one did not. What the agent itself reports
 // of the pod comes back with every change, and is none.
 func news(old, p *v1.Pod) bool {
-	if old == p || old.ResourceVersion == p.ResourceVersion && p.ResourceVersion != "" {
+	if old == p { // versions prove nothing: after a rollback of the store they come again
 		return false
 	}
 	return !equality.Semantic.DeepEqual(&old.Spec, &p.Spec) ||
