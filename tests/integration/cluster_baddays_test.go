@@ -8,6 +8,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/bosun-project/bosun/internal/testbed/controlplane"
 )
@@ -194,4 +195,113 @@ spec:
 	took(t, "well again until the restart is told", began, 20*time.Second)
 	leaving.untilGone()
 	took(t, "well again until the deleted pod is gone", began, 20*time.Second)
+}
+
+// The API server restarts again and again, by a crash and in order: pods go on, and what is wanted comes about at once when
+// it is back.
+func TestAPIServerRestarting(t *testing.T) {
+	t.Parallel()
+	plane := controlplane.Start(t, controlplane.Options{})
+	m := quietMember(t, plane, "")
+	m.start(t)
+	m.untilReady(t)
+	ns := plane.Namespace(t)
+	steady := m.create(t, ns, "steady", plain)
+	steady.untilReady()
+	before := steady.containerID("main")
+	for i, end := range []func() error{plane.KillAPIServer, plane.StopAPIServer} {
+		name := fmt.Sprint("around-", i)
+		g := m.create(t, ns, name, plain) // in the middle of its start
+		if err := end(); err != nil {
+			t.Fatal(err)
+		}
+		if err := plane.StartAPIServer(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		g.untilReady()
+		took(t, "back until ready", began, 10*time.Second)
+		g.remove()
+		if err := plane.KillAPIServer(); err != nil { // in the middle of its end
+			t.Fatal(err)
+		}
+		if err := plane.StartAPIServer(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		began = time.Now()
+		g.untilGone()
+		took(t, "back until gone", began, 10*time.Second)
+	}
+	same(t, "container of the pod that was left alone", steady.containerID("main"), before)
+	m.untilReady(t)
+}
+
+// The API server's store is put back to what it was some time ago: versions go backwards, pods are as they were then. The
+// node follows: what was made since goes, what was deleted since runs again, what was changed since is as before, and
+// what is told from then on arrives.
+func TestAPIServerRolledBack(t *testing.T) {
+	t.Parallel()
+	plane := controlplane.Start(t, controlplane.Options{})
+	m := quietMember(t, plane, "")
+	m.start(t)
+	m.untilReady(t)
+	ns := plane.Namespace(t)
+	m.configMap(t, ns, "settings", map[string]string{"word": "old"})
+	watching := m.create(t, ns, "watching", `
+spec:
+  terminationGracePeriodSeconds: 1
+  volumes: [{name: settings, configMap: {name: settings}}]
+  containers: [{name: main, image: BOX, volumeMounts: [{name: settings, mountPath: /settings}]}]
+`)
+	ended := m.create(t, ns, "ended", plain)
+	watching.untilReady()
+	ended.untilReady()
+	word := m.root + "/pods/" + watching.uid + "/volumes/kubernetes.io~configmap/settings/word"
+	untilHolds(t, word, "old")
+	backup := t.TempDir() + "/backup"
+	if err := plane.Backup(t.Context(), backup); err != nil {
+		t.Fatal(err)
+	}
+	m.untilReady(t)
+	m.configMap(t, ns, "settings", map[string]string{"word": "new"})
+	untilHolds(t, word, "new")
+	ended.remove()
+	ended.untilGone()
+	var late []*guest
+	for i := range 3 {
+		late = append(late, m.create(t, ns, fmt.Sprint("late-", i), plain))
+	}
+	for _, g := range late {
+		g.untilReady()
+	}
+	container := watching.containerID("main")
+
+	if err := plane.Restore(t.Context(), backup); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	for _, g := range late {
+		g.untilGone()
+	}
+	took(t, "rolled back until what was made since is gone", began, 20*time.Second)
+	untilHolds(t, word, "old")
+	took(t, "rolled back until the ConfigMap is the old one", began, 20*time.Second)
+	after := m.create(t, ns, "after", plain)
+	after.untilReady()
+	took(t, "rolled back until a new pod is ready", began, 30*time.Second)
+	same(t, "container of a pod that was there all the time", watching.containerID("main"), container)
+	ended.untilReady() // it was ready in the backup; now it is again
+	eventually(t, func() error {
+		all, err := m.containersOf("ended")
+		if err == nil && (len(all) != 1 || all[0].State != runtimeapi.ContainerState_CONTAINER_RUNNING) {
+			err = fmt.Errorf("the pod whose deletion was rolled back has %v", all)
+		}
+		return err
+	})
+	took(t, "rolled back until the pod runs whose deletion is undone", began, 30*time.Second)
+	m.untilReady(t)
+	m.configMap(t, ns, "settings", map[string]string{"word": "newest"})
+	began = time.Now()
+	untilHolds(t, word, "newest")
+	took(t, "until an update of the ConfigMap is seen", began, 5*time.Second)
 }
