@@ -60,6 +60,7 @@ func (d *draft) prune(current *pod.Sandbox) {
 		switch {
 		case c.State == pod.Gone:
 			continue
+		case c.State == pod.Created && d.flying(StartContainer, c.ID): // it may run at any moment
 		case c.State == pod.Exited && kept[c.Name], c.State == pod.Created && (c.SandboxID != current.ID || d.mem.Past(c)):
 			d.wantOfRuntime(Effect{Kind: RemoveContainer, Container: c.Name, ID: c.ID, Attempt: c.Attempt})
 		case c.State == pod.Exited:

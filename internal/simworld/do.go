@@ -339,6 +339,9 @@ func (w *World) startContainer(d *pod.Desired, e plan.Effect) plan.Outcome {
 
 // checkInitOrder holds that an init container runs after the ones before it, and regular ones after all of them.
 func (w *World) checkInitOrder(d *pod.Desired, c *container) {
+	if w.past(c) { // its start was under way when all were to end
+		return
+	}
 	for i := range d.Pod.Spec.InitContainers {
 		init := &d.Pod.Spec.InitContainers[i]
 		if init.Name == c.name {
@@ -346,7 +349,7 @@ func (w *World) checkInitOrder(d *pod.Desired, c *container) {
 		}
 		ok := false
 		for _, other := range w.containers {
-			if other.uid != c.uid || other.name != init.Name || other.sandbox != c.sandbox {
+			if other.uid != c.uid || other.name != init.Name || other.sandbox != c.sandbox || w.past(other) {
 				continue
 			}
 			ok = ok || pod.IsSidecar(init) && other.state >= pod.Running || other.state == pod.Exited && other.code == 0
@@ -360,7 +363,7 @@ func (w *World) checkInitOrder(d *pod.Desired, c *container) {
 func (w *World) regularIn(d *pod.Desired, sandbox string) bool {
 	for _, c := range w.containers {
 		for i := range d.Pod.Spec.Containers {
-			if c.sandbox == sandbox && c.name == d.Pod.Spec.Containers[i].Name && c.state >= pod.Running {
+			if c.sandbox == sandbox && c.name == d.Pod.Spec.Containers[i].Name && c.state >= pod.Running && !w.past(c) {
 				return true
 			}
 		}

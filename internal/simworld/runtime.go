@@ -5,6 +5,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
 )
 
@@ -121,8 +122,18 @@ func (w *World) checkStart(c *container) {
 		if other.uid == c.uid && other.name == c.name {
 			w.violate("two live copies of %s %s: #%d and #%d", c.uid, c.name, other.attempt, c.attempt)
 		}
+		if other.uid == c.uid && w.past(other) && !w.past(c) {
+			w.violate("%s: %s#%d starts while %s#%d runs, which was to end before", c.uid, c.name, c.attempt, other.name, other.attempt)
+		}
 		if other.uid != c.uid && w.names[other.uid] == w.names[c.uid] {
 			w.violate("two versions of pod %s run: %s and %s", w.names[c.uid], other.uid, c.uid)
 		}
 	}
+}
+
+// past tells whether a container was made before all containers of its pod were restarted, as far as that is remembered.
+func (w *World) past(c *container) bool {
+	m := plan.Memory{Kept: w.ledger[c.uid].Kept}
+	v := c.view()
+	return m.Past(&v)
 }

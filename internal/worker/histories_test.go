@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -144,6 +145,10 @@ func (h *run) newPod(name string) *pod.Desired {
 		}
 		if h.rand.IntN(4) == 0 {
 			c.Lifecycle = &v1.Lifecycle{PostStart: &v1.LifecycleHandler{Sleep: &v1.SleepAction{Seconds: 1}}}
+		}
+		if h.rand.IntN(8) == 0 { // its end, or only its being killed, restarts all of them
+			c.RestartPolicyRules = []v1.ContainerRestartRule{{Action: v1.ContainerRestartRuleActionRestartAllContainers,
+				ExitCodes: &v1.ContainerRestartRuleOnExitCodes{Operator: v1.ContainerRestartRuleOnExitCodesOpIn, Values: []int32{1, int32(h.rand.IntN(2))}}}}
 		}
 		p.Spec.Containers = append(p.Spec.Containers, c)
 	}
@@ -307,7 +312,8 @@ func (h *run) verify() {
 
 func (h *run) verifyWanted(d *pod.Desired, p simworld.Pod) {
 	spec := &d.Pod.Spec
-	stuck := false // an init container that never succeeds keeps the rest from running
+	stuck := false                                                                                        // an init container that never succeeds keeps the rest from running
+	renewed := slices.ContainsFunc(spec.Containers, func(c v1.Container) bool { return plan.Renews(&c) }) // perhaps again and again
 	for i := range spec.InitContainers {
 		c := &spec.InitContainers[i]
 		stuck = stuck || !pod.IsSidecar(c) && c.Image == "crash"
@@ -325,7 +331,7 @@ func (h *run) verifyWanted(d *pod.Desired, p simworld.Pod) {
 		if stuck && p.Running[c.Name] > 0 {
 			h.fail("%s: %s runs although an init container never succeeds", d.UID(), c.Name)
 		}
-		if !stuck && forever && endless && p.Running[c.Name] != 1 {
+		if !stuck && !renewed && forever && endless && p.Running[c.Name] != 1 {
 			h.fail("%s: %s should run: %+v\nentry %+v", d.UID(), c.Name, p, h.agent.Table().Pod(d.UID()))
 		}
 		if p.Exited[c.Name] > 1 {

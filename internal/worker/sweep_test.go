@@ -110,6 +110,16 @@ var sweeps = []struct {
 		s.world.KillSandbox(p.UID())
 		time.Sleep(time.Minute)
 	}},
+	{"all containers are restarted", func(s *sweep) {
+		p := s.full("web")
+		p.Pod.Spec.Containers[2].RestartPolicyRules = []v1.ContainerRestartRule{{Action: v1.ContainerRestartRuleActionRestartAllContainers,
+			ExitCodes: &v1.ContainerRestartRuleOnExitCodes{Operator: v1.ContainerRestartRuleOnExitCodesOpIn, Values: []int32{88}}}}
+		s.want(p)
+		time.Sleep(time.Minute)
+		s.cut()
+		s.world.End(s.world.Live(p.UID())["app2"], 88, "")
+		time.Sleep(time.Minute)
+	}},
 	{"two pods, one goes while the other comes", func(s *sweep) {
 		one, two := s.full("one"), s.full("two")
 		s.want(one)
