@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/bosun-project/bosun/internal/keep"
 	"github.com/bosun-project/bosun/internal/testbed"
 )
 
@@ -148,7 +149,16 @@ func TestUpAndDown(t *testing.T) {
 	expect("up", "node bosun is ready")
 	try("apply", "-f", filepath.Join(dir, "web.yaml"))
 	try("wait", "--for=condition=PodScheduled", "--timeout=60s", "pod", "-l", "app=web")
+	kept, inMemory := keep.InMemory(filepath.Join(dir, "node")) // what an agent keeps there, the stand-in does not
+	if inMemory {
+		if err := os.Mkdir(kept, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
 	expect("down", "The cluster is gone")
+	if _, err := os.Stat(kept); inMemory && !os.IsNotExist(err) {
+		t.Errorf("what the node kept is left in %s: %v", kept, err)
+	}
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
 		t.Errorf("its directory is left: %v", err)
 	}

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/bosun-project/bosun/internal/boxruntime"
+	"github.com/bosun-project/bosun/internal/keep"
 	"github.com/bosun-project/bosun/internal/testbed"
 )
 
@@ -129,6 +130,9 @@ func (p place) remove(ctx context.Context, keepLogs bool) error {
 		return err
 	}
 	errs := []error{testbed.UnmountBelow(p.dir), testbed.RemoveCgroups(cgroupRoot), p.restoreSysctls()}
+	if kept, ok := keep.InMemory(p.file("node")); ok { // what the node keeps for times without the API server
+		errs = append(errs, os.RemoveAll(kept))
+	}
 	for _, name := range []string{"web.yaml", "kubeconfig", "sysctls.json"} {
 		if err := os.Remove(p.file(name)); !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
