@@ -18,11 +18,12 @@ const (
 	SignatureValidationFailed = "SignatureValidationFailed"
 )
 
-// Reasons of a terminated container (behaviours 148, 277).
+// Reasons of a terminated container (behaviours 114, 148, 277).
 const (
-	Completed              = "Completed"
-	Error                  = "Error"
-	ContainerStatusUnknown = "ContainerStatusUnknown"
+	Completed               = "Completed"
+	Error                   = "Error"
+	ContainerStatusUnknown  = "ContainerStatusUnknown"
+	RestartingAllContainers = "RestartingAllContainers"
 )
 
 // Reasons of a pod's status (behaviours B, 149, 253, 307).
@@ -35,8 +36,9 @@ const (
 	UnexpectedAdmissionError = "UnexpectedAdmissionError"
 )
 
-// Reasons of pod conditions (behaviours 270-273).
+// Reasons of pod conditions (behaviours 114, 270-273).
 const (
+	ContainerExited          = "ContainerExited"
 	ContainersNotReady       = "ContainersNotReady"
 	ContainersNotInitialized = "ContainersNotInitialized"
 	UnknownContainerStatuses = "UnknownContainerStatuses"

@@ -68,7 +68,7 @@ func (v *view) passed(name string) bool {
 	}
 	inits := v.pod.Spec.InitContainers
 	for i := len(inits) - 1; i >= 0 && inits[i].Name != name; i-- {
-		if v.in.Observed.LatestIn(v.sandbox.ID, inits[i].Name) != nil {
+		if c := v.in.Observed.LatestIn(v.sandbox.ID, inits[i].Name); c != nil && !v.in.Memory.Past(c) {
 			return true
 		}
 	}

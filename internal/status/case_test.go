@@ -141,6 +141,23 @@ func after(earlier status.Input) change {
 	}
 }
 
+// renewed is a restart of all containers that the end of one asked for, half a minute ago; the pod is running and
+// initialised.
+func renewed(container string, attempt, code int, since map[string]uint32) change {
+	return func(in *status.Input) {
+		in.Memory.Kept.Renewal = &plan.Renewal{Container: container, ID: fmt.Sprint(container, "-", attempt), ExitCode: int32(code), At: at(30 * time.Second), Since: since}
+		rule := v1.ContainerRestartRule{Action: v1.ContainerRestartRuleActionRestartAllContainers}
+		for _, list := range [][]v1.Container{in.Desired.Pod.Spec.InitContainers, in.Desired.Pod.Spec.Containers} {
+			for i := range list {
+				if list[i].Name == container {
+					list[i].RestartPolicyRules = []v1.ContainerRestartRule{rule}
+				}
+			}
+		}
+		in.Previous = &v1.PodStatus{Phase: v1.PodRunning, Conditions: []v1.PodCondition{{Type: v1.PodInitialized, Status: v1.ConditionTrue}}}
+	}
+}
+
 func fromFile(in *status.Input)  { in.Desired.Source = pod.FromFile }
 func nothing(in *status.Input)   { in.Observed = pod.Observed{Inspected: at(time.Second)} }
 func unheardOf(in *status.Input) { in.Observed = pod.Observed{} }

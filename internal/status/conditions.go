@@ -15,7 +15,7 @@ import (
 // Owned tells whether a condition is the node agent's to write. DisruptionTarget has several writers.
 func Owned(t v1.PodConditionType) bool {
 	switch t {
-	case v1.PodScheduled, v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady, v1.ContainersReady:
+	case v1.PodScheduled, v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady, v1.ContainersReady, v1.AllContainersRestarting:
 		return true
 	}
 	return false
@@ -30,6 +30,9 @@ func (v *view) conditions(out *v1.PodStatus) {
 		v.ready(containers),
 		containers,
 		{Type: v1.PodScheduled, Status: v1.ConditionTrue},
+	}
+	if mayRenew(&v.pod.Spec) {
+		own = append(own, v.restarting())
 	}
 	if stop := v.in.Memory.Kept.Stop; stop != nil && stop.Cause == plan.Ordered {
 		own = append(own, v1.PodCondition{
@@ -107,12 +110,33 @@ func (v *view) initialized(out *v1.PodStatus) v1.PodCondition {
 	case len(incomplete) == 0 || v.begun && v.anyBegun(out):
 		return yes
 	}
+	if was := v.condition(v1.PodInitialized); was != nil && was.Status == v1.ConditionTrue && v.beginsAgain() {
+		return yes
+	}
 	no.Message = "containers with incomplete status: [" + strings.Join(incomplete, " ") + "]"
 	return no
 }
 
 func (v *view) anyBegun(out *v1.PodStatus) bool {
 	return slices.ContainsFunc(out.ContainerStatuses, func(s v1.ContainerStatus) bool { return hasBegun(&s) || s.ContainerID != "" })
+}
+
+// restarting is AllContainersRestarting: whether containers have to end because all of the pod's are restarted.
+func (v *view) restarting() v1.PodCondition {
+	if !v.renewing || v.stopping {
+		return v1.PodCondition{Type: v1.AllContainersRestarting, Status: v1.ConditionFalse}
+	}
+	r := v.in.Memory.Kept.Renewal
+	return v1.PodCondition{
+		Type: v1.AllContainersRestarting, Status: v1.ConditionTrue, Reason: reason.ContainerExited,
+		Message: fmt.Sprintf("Container %s exited with code %d, triggering pod restart", r.Container, r.ExitCode),
+	}
+}
+
+// mayRenew tells whether a container of the pod has a rule that restarts all.
+func mayRenew(s *v1.PodSpec) bool {
+	renews := func(c v1.Container) bool { return plan.Renews(&c) }
+	return slices.ContainsFunc(s.InitContainers, renews) || slices.ContainsFunc(s.Containers, renews)
 }
 
 // containersReady is ContainersReady: whether all containers that keep running are ready.

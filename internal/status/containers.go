@@ -91,7 +91,7 @@ func (v *view) state(out *v1.ContainerStatus, c *v1.Container, as role, newest *
 	case pod.Exited:
 		if v.runsAgain(c, as, newest) {
 			out.State = v1.ContainerState{Waiting: v.stuck(c, newest)}
-			if as == initial && v.elsewhere(newest) {
+			if as == initial && v.elsewhere(newest) || v.in.Memory.Past(newest) && !v.renewing {
 				out.State = v.waiting(c, as, newest)
 			}
 		}

@@ -88,6 +88,9 @@ func (v *view) ended(c *pod.Container) *v1.ContainerStateTerminated {
 	} else if why == "" {
 		why = reason.Error
 	}
+	if v.in.Memory.Past(c) && !c.FinishedAt.Before(v.in.Memory.Kept.Renewal.At) { // it had to end (behaviour 114)
+		why = reason.RestartingAllContainers
+	}
 	return &v1.ContainerStateTerminated{
 		ExitCode: c.ExitCode, Reason: why, Message: c.Message, ContainerID: v.id(c),
 		StartedAt: moment(c.StartedAt), FinishedAt: moment(c.FinishedAt),

@@ -14,6 +14,9 @@ func (v *view) phase(out *v1.PodStatus) {
 		return // out has it, with reason and message
 	}
 	out.Phase = v.running(out)
+	if out.Phase == v1.PodPending && v.prev.Phase == v1.PodRunning && v.beginsAgain() {
+		out.Phase = v1.PodRunning
+	}
 	if v.final {
 		v.end(out)
 	} else if terminal(out.Phase) { // all has ended but sidecars, or the plan has not seen it yet

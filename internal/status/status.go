@@ -94,6 +94,8 @@ type view struct {
 	stopping, final bool
 	// begun tells that a regular container was started in the newest sandbox, or that there is nothing to initialise.
 	begun bool
+	// renewing tells that containers still have to end because all are restarted (behaviour 114).
+	renewing bool
 }
 
 func look(in Input) *view {
@@ -112,8 +114,17 @@ func look(in Input) *view {
 	live := slices.ContainsFunc(in.Observed.Containers, func(c pod.Container) bool { return c.Live() })
 	ended := v.stopping && (in.Memory.Stage >= plan.Cleaning || stop.Cause == plan.Refused && !stop.Ran)
 	v.final = !live && (ended || terminal(v.prev.Phase))
-	v.begun = v.regularBegun()
+	v.begun, v.renewing = v.regularBegun(), in.Memory.Renewing(in.Observed)
 	return v
+}
+
+// beginsAgain tells whether all containers of the pod are being restarted where they ran, and its regular ones have not had
+// their turn yet. The pod itself then goes on being what it was: initialised, and running.
+func (v *view) beginsAgain() bool {
+	return !v.begun && v.sandbox != nil && slices.ContainsFunc(v.pod.Spec.Containers, func(c v1.Container) bool {
+		last := v.newest(c.Name)
+		return last != nil && v.in.Memory.Past(last) && last.SandboxID == v.sandbox.ID
+	})
 }
 
 // regularBegun tells whether a regular container was started where the pod lives now; then the pod is initialised, even
@@ -125,6 +136,7 @@ func (v *view) regularBegun() bool {
 	for i := range v.pod.Spec.Containers {
 		name := v.pod.Spec.Containers[i].Name
 		switch c := v.newest(name); {
+		case c != nil && v.in.Memory.Past(c): // the pod begins again
 		case c != nil && (v.sandbox == nil || c.SandboxID == v.sandbox.ID || !v.sandbox.Ready):
 			return true
 		case c == nil && !v.inspected && hasBegun(find(v.prev.ContainerStatuses, name)):

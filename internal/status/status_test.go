@@ -71,10 +71,26 @@ func TestPhaseAndStates(t *testing.T) {
 		"356 the runtime lost track":                {[]change{containers("a"), instance("a#0", pod.Unknown)}, "Running a=running"},
 		"89 killed to be restarted":                 {[]change{never, containers("a"), exited("a#0", 137), remember("a", plan.ContainerMemory{Kill: plan.Kill{ID: "a-0", Restart: true}})}, "Running a=Error(137)"},
 		"114 a container's own policy":              {[]change{containers("a"), spec(neverItself), exited("a#0", 0), completed}, "Succeeded a=Completed(0)"},
-		"a restart that has been made":              {[]change{containers("a"), exited("a#0", 1), created("a#1")}, "Running a=ContainerCreating<Error(1)"},
-		"276 restarted":                             {[]change{containers("a"), exited("a#3", 1), running("a#4")}, "Running a=running<Error(1)×4!"},
-		"61 made after a reboot, not started":       {[]change{containers("a"), created("a#5")}, "Pending a=ContainerCreating×4"},
-		"267 sorted by name, init in order":         {[]change{inits("z", "b"), containers("y", "a"), running("y#0"), running("a#0")}, "Running z=Completed(0)! b=Completed(0)! a=running! y=running!"},
+		"114 all are to end": {[]change{never, sidecars("s"), inits("i"), containers("a", "b"), exited("s#0", 88, early), exited("i#0", 0, early), exited("a#0", 137), running("b#0"), renewal},
+			"Running s=Error(88) i=Completed(0)! a=RestartingAllContainers(137) b=running!"},
+		"114 all have ended": {[]change{never, sidecars("s"), inits("i"), containers("a", "b"), exited("s#0", 88, early), exited("i#0", 0, early), exited("a#0", 137), exited("b#0", 0), renewal},
+			"Running s=PodInitializing<Error(88) i=PodInitializing<Completed(0) a=PodInitializing<RestartingAllContainers(137) b=PodInitializing<RestartingAllContainers(0)"},
+		"114 in back-off": {[]change{never, sidecars("s"), containers("a"), exited("s#0", 88, early), exited("a#0", 137), crashed("s", "s-0", 10*time.Second), renewal},
+			"Running s=CrashLoopBackOff<Error(88) a=PodInitializing<RestartingAllContainers(137)"},
+		"114 the pod begins again": {[]change{never, sidecars("s"), inits("i"), containers("a", "b"), exited("s#0", 88, early), exited("i#0", 0, early), exited("a#0", 137), exited("b#0", 0), running("s#1"), running("i#1"), renewal},
+			"Running s=running<Error(88)×1! i=running<Completed(0)×1 a=PodInitializing<RestartingAllContainers(137) b=PodInitializing<RestartingAllContainers(0)"},
+		"114 an init container fails for good then": {[]change{never, sidecars("s"), inits("i"), containers("a"), exited("s#0", 88, early), exited("i#0", 0, early), exited("a#0", 137), exited("i#1", 1), completed, renewal},
+			"Failed s=Error(88) i=Error(1)<Completed(0)×1 a=RestartingAllContainers(137)"},
+		"114 all have begun": {[]change{never, sidecars("s"), containers("a", "b"), exited("s#0", 88, early), exited("a#0", 137), exited("b#0", 0, early), running("s#1"), running("a#1"), exited("b#1", 0, early), renewal},
+			"Running s=running<Error(88)×1! a=running<RestartingAllContainers(137)×1! b=Completed(0)<Completed(0)×1"},
+		"114 without init containers": {[]change{containers("s", "a"), exited("s#0", 88, early), exited("a#0", 137), renewal},
+			"Running a=ContainerCreating<RestartingAllContainers(137) s=ContainerCreating<Error(88)"},
+		"114 the sandbox is lost then": {[]change{inits("i"), containers("s"), exited("i#0", 0, early), exited("s#0", 88, early), sandboxes(two, old), renewal},
+			"Pending i=PodInitializing<Completed(0) s=PodInitializing<Error(88)"},
+		"a restart that has been made":        {[]change{containers("a"), exited("a#0", 1), created("a#1")}, "Running a=ContainerCreating<Error(1)"},
+		"276 restarted":                       {[]change{containers("a"), exited("a#3", 1), running("a#4")}, "Running a=running<Error(1)×4!"},
+		"61 made after a reboot, not started": {[]change{containers("a"), created("a#5")}, "Pending a=ContainerCreating×4"},
+		"267 sorted by name, init in order":   {[]change{inits("z", "b"), containers("y", "a"), running("y#0"), running("a#0")}, "Running z=Completed(0)! b=Completed(0)! a=running! y=running!"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := brief(status.Of(situation(c.changes...))); got != c.want {
@@ -92,6 +108,14 @@ func neverItself(s *v1.PodSpec) {
 	no := v1.ContainerRestartPolicyNever
 	s.Containers[0].RestartPolicy = &no
 }
+
+// renewal is a restart of all containers after the end of s.
+func renewal(in *status.Input) {
+	renewed("s", 0, 88, map[string]uint32{"s": 1, "i": 1, "a": 1, "b": 1})(in)
+}
+
+// early is an end before that.
+func early(c *pod.Container) { c.FinishedAt = at(10 * time.Second) }
 
 func nothingLeft(in *status.Input) { in.Observed.Containers = nil }
 
