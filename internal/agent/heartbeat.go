@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	goruntime "runtime"
 	"slices"
 	"strings"
@@ -23,7 +24,11 @@ func (a *Agent) buildHeartbeat() {
 			n, newer := a.member.node.Get()
 			return n.object, n.known, newer
 		},
-		Facts:       a.nodeFacts.Get,
+		Facts: func() (nodestatus.Facts, <-chan struct{}) {
+			f, newer := a.nodeFacts.Get()
+			f.StaleListing = staleListing(a.observer.Listing().Value().Began, stale(k.SyncFrequency.Duration), time.Now())
+			return f, newer
+		},
 		Back:        a.member.client.Back,
 		Register:    k.RegisterNode == nil || *k.RegisterNode,
 		UpdateEvery: k.NodeStatusUpdateFrequency.Duration, ReportEvery: k.NodeStatusReportFrequency.Duration,
@@ -96,4 +101,13 @@ func (a *Agent) fixedFacts() nodestatus.Facts {
 		f.MostImages = int(*k.NodeStatusMaxImages)
 	}
 	return f
+}
+
+// staleListing says since when what the runtime has could not be listed, if that is too long ago (behaviour 18). Before the
+// first listing nothing is stale: the runtime's own state tells why there is none.
+func staleListing(began time.Time, threshold time.Duration, now time.Time) string {
+	if began.IsZero() || now.Sub(began) < threshold {
+		return ""
+	}
+	return fmt.Sprintf("pleg was last seen active at %s; threshold is %s", began.UTC().Format(time.RFC3339), threshold)
 }
