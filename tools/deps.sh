@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that building and running need, or those named, when some are missing. Needs root only then.
 set -euo pipefail
-packages=(gcc libc6-dev libseccomp-dev pkg-config iptables iproute2 ca-certificates)
+packages=(gcc libc6-dev libseccomp-dev pkg-config iptables iproute2 ca-certificates dbus-daemon)
 [ $# = 0 ] || packages=("$@")
 
 missing=()

@@ -26,6 +26,7 @@ const (
 	NodeSchedulable           = "NodeSchedulable"
 	NodeNotSchedulable        = "NodeNotSchedulable"
 	Rebooted                  = "Rebooted"
+	Shutdown                  = "Shutdown"
 	CgroupV1                  = "CgroupV1"
 )
 
