@@ -17,6 +17,8 @@ type Static struct {
 	Wanted []*pod.Desired
 	// Ending are those that no manifest names any more, or not in this version, while something of them is left.
 	Ending []*pod.Desired
+	// Alive tells of those that have not ended, nor begun to. What a mirror says of an end is of an earlier life of them then.
+	Alive map[types.UID]bool
 	// Ready tells that every source has spoken, so that a pod that nobody wants is known to be unwanted.
 	Ready bool
 }
@@ -111,6 +113,9 @@ func decideOne(in Input, d *pod.Desired, ending map[types.UID]bool, have *v1.Pod
 		return Action{}, false // its manifest may just not have been read
 	}
 	right := d != nil && hash(have) == d.UID() || ending[hash(have)]
+	if ended := have.Status.Phase == v1.PodSucceeded || have.Status.Phase == v1.PodFailed; ended && in.Alive[hash(have)] {
+		right = false // a phase that ends is never left (behaviour 269), so it has to be another object
+	}
 	if right && have.DeletionTimestamp == nil && (in.Node == nil || ownedBy(have, in.Node)) {
 		return Action{}, false
 	}

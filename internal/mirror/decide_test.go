@@ -47,6 +47,8 @@ func TestDecide(t *testing.T) {
 	unowned.OwnerReferences = nil
 	held := deleting(mirrorOf(a1, "m1"))
 	held.Finalizers, held.DeletionGracePeriodSeconds = []string{"x"}, new(int64(0))
+	failed := mirrorOf(a1, "m1")
+	failed.Status.Phase = v1.PodFailed
 	type in = Input
 	tests := map[string]struct {
 		in   Input
@@ -71,6 +73,9 @@ func TestDecide(t *testing.T) {
 		"it only says that it is a mirror":      {in{Static: Static{Wanted: []*pod.Desired{a1}}, API: []*v1.Pod{unowned}, Node: node("n1")}, "delete a m1"},
 		"a pod of the API has the name":         {in{Static: Static{Wanted: []*pod.Desired{a1}}, API: []*v1.Pod{foreign}, Node: node("n1")}, "clash a f"},
 		"pods of the API are none of its cares": {in{Static: Static{Ready: true}, API: []*v1.Pod{foreign}, Node: node("n1")}, ""},
+		"it tells of an earlier life":           {in{Static: Static{Wanted: []*pod.Desired{a1}, Alive: map[types.UID]bool{"a1": true}}, API: []*v1.Pod{failed}, Node: node("n1")}, "delete a m1"},
+		"it tells of this life's end":           {in{Static: Static{Wanted: []*pod.Desired{a1}}, API: []*v1.Pod{failed}, Node: node("n1")}, ""},
+		"there already, alive":                  {in{Static: Static{Wanted: []*pod.Desired{a1}, Alive: map[types.UID]bool{"a1": true}}, API: []*v1.Pod{mirrorOf(a1, "m1")}, Node: node("n1")}, ""},
 		"two of a name":                         {in{Static: Static{Wanted: []*pod.Desired{a2, a1}}, Node: node("n1")}, "create a/a2"},
 	}
 	for name, test := range tests {
