@@ -49,13 +49,32 @@ func decide(api *v1.Pod, ours *v1.PodStatus, rested bool, now time.Time) order {
 	}
 	have := api.Status.DeepCopy()
 	normalise(api, have)
-	if len(changes(have, want)) > 0 {
+	over := rested && deleted && !awaitsFinalizers(api)
+	switch news := len(changes(have, want)) > 0; {
+	case over && (!news || terminal(have.Phase) && sameButSandbox(have, want)):
+		return order{verb: remove, rank: rankEnd}
+	case news && over:
+		return order{verb: tell, want: want, rank: rankEnd}
+	case news:
 		return order{verb: tell, want: want, rank: rank(have, want)}
 	}
-	if rested && deleted && !awaitsFinalizers(api) {
-		return order{verb: remove, rank: rankEnd}
-	}
 	return order{}
+}
+
+// sameButSandbox tells that nothing is new but that the sandbox is no longer ready: of a pod that has ended and goes with the
+// next call, nobody waits for that.
+func sameButSandbox(have, want *v1.PodStatus) bool {
+	c := find(want.Conditions, v1.PodReadyToStartContainers)
+	if c == nil || c.Status == v1.ConditionTrue {
+		return false
+	}
+	old := have.DeepCopy()
+	was := find(old.Conditions, v1.PodReadyToStartContainers)
+	if was == nil {
+		return false
+	}
+	*was = *c
+	return len(changes(old, want)) == 0
 }
 
 // awaitsFinalizers tells that the pod was deleted for good, and goes by itself once others have taken their marks off.

@@ -19,6 +19,8 @@ type line struct {
 	// answered, until the list has caught up: so nothing is told twice because the list is late, nor decided on what is old.
 	seen, told *v1.Pod
 	toldAt     time.Time
+	// quiet is since when nothing was told of it.
+	quiet time.Time
 
 	order order
 	// since is when it was first seen that something has to be told.
@@ -53,10 +55,10 @@ func (l *line) see(seen *v1.Pod) (changed bool) {
 		*l = fresh
 		return true
 	case l.told != nil && versions(seen, l.told) < 0:
-		return true // the list is on its way to what was answered
+		return false // the list is on its way to what was answered
 	case l.told != nil && versions(seen, l.told) == 0:
 		l.told = nil
-		return true
+		return false // it was judged when it was answered
 	}
 	l.told = nil
 	if l.last != refused && l.last != unheard {
@@ -104,6 +106,7 @@ func (l *line) learn(r answer, now time.Time) {
 	switch r.result {
 	case done:
 		l.forget()
+		l.quiet = now
 		if r.verb == remove {
 			l.wait(lagPauses, now)
 		} else if r.pod != nil && r.pod.UID == r.uid && versions(r.pod, l.seen) > 0 {
@@ -143,6 +146,28 @@ func (l *line) waits() bool { return l.order.verb != nothing && !l.flying }
 func (l *line) due(out bool, now time.Time) bool {
 	return l.waits() && (!now.Before(l.again) || out && l.last == unheard)
 }
+
+const (
+	// breath is how long after a status was told of a pod the next one waits that says nothing but details.
+	breath = 100 * time.Millisecond
+	// crowd is for how long details of a pod wait, for each other pod that has such to tell; longest is for how long at most.
+	crowd   = 40 * time.Millisecond
+	longest = 2 * time.Second
+)
+
+// opens is when a call may begin at the earliest, given how many pods have nothing but details to tell. What is not a detail
+// never waits, and takes the details with it: so the start of a pod on a quiet node costs three calls, and that of many at
+// once little more than one each.
+func (l *line) opens(details int) time.Time {
+	if !l.detail() {
+		return time.Time{}
+	}
+	wait := min(time.Duration(details-1)*crowd, longest)
+	return later(l.quiet.Add(breath), l.since.Add(wait))
+}
+
+// detail tells that nothing but details wait to be told.
+func (l *line) detail() bool { return l.order.verb == tell && l.order.rank == rankDetail }
 
 // before orders lines that are due. During an outage those go first that were tried least: one pod that fails for reasons
 // of its own must not stand for the whole server. A younger line of a better rank overtakes, but not for ever.

@@ -245,6 +245,12 @@ func (r *Reporter) send(ctx context.Context, now time.Time) (wake time.Time) {
 			wake = t
 		}
 	}
+	details := 0
+	for _, l := range r.lines {
+		if l.detail() && !l.flying {
+			details++
+		}
+	}
 	var due []*line
 	for _, l := range r.lines {
 		if l.told != nil && !l.flying {
@@ -255,7 +261,9 @@ func (r *Reporter) send(ctx context.Context, now time.Time) (wake time.Time) {
 				l.judge(now)
 			}
 		}
-		switch {
+		switch at := l.opens(details); {
+		case l.waits() && now.Before(at):
+			sooner(at)
 		case l.due(out, now):
 			due = append(due, l)
 		case l.waits():

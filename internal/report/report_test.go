@@ -159,6 +159,85 @@ func TestLastStatusThenGone(t *testing.T) {
 	})
 }
 
+// TestDetailsMakeWay: what only people read is told at once of one pod, and soon of many; what is told next takes it along.
+func TestDetailsMakeWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, node := newServer(t), newTable()
+		s.latency = constant(5 * time.Millisecond)
+		_, stop := start(t, s, node)
+		defer stop()
+		p := bound("web", "u1")
+		s.put(p)
+		node.put(of(p, says(v1.PodPending, false, "")))
+		time.Sleep(6 * time.Millisecond)
+		told(t, s, node)
+		node.put(of(p, says(v1.PodPending, false, "a detail")))
+		time.Sleep(breath / 2)
+		if n := s.count("", 0); n != 1 {
+			t.Errorf("%d calls, want 1: another detail follows too soon", n)
+		}
+		node.put(of(p, says(v1.PodRunning, true, "")))
+		time.Sleep(6 * time.Millisecond)
+		told(t, s, node)
+		node.put(of(p, says(v1.PodRunning, true, "a detail")))
+		time.Sleep(breath + 6*time.Millisecond)
+		told(t, s, node)
+		if n := s.count("", 0); n != 3 {
+			t.Errorf("%d calls, want 3", n)
+		}
+
+		begin := s.since()
+		var many []*v1.Pod
+		for i := range 50 {
+			many = append(many, bound(fmt.Sprint("m", i), types.UID(fmt.Sprint("m", i))))
+			s.put(many[i])
+			node.put(of(many[i], says(v1.PodPending, false, "")))
+		}
+		time.Sleep(longest / 2)
+		for _, p := range many[:40] {
+			node.put(of(p, says(v1.PodRunning, true, "")))
+		}
+		time.Sleep(longest/2 + 50*time.Millisecond)
+		told(t, s, node)
+		if n := s.count("", begin); n > 60 {
+			t.Errorf("%d calls for 50 pods of which 40 run soon, want hardly more than 50", n)
+		}
+	})
+}
+
+// TestSandboxIsNoReasonToStay: that the sandbox has ended is not told of a pod that ended and goes with the next call, unless
+// somebody keeps its object.
+func TestSandboxIsNoReasonToStay(t *testing.T) {
+	with := func(ready v1.ConditionStatus) *v1.PodStatus {
+		s := says(v1.PodSucceeded, false, "")
+		s.Conditions = append(s.Conditions, v1.PodCondition{Type: v1.PodReadyToStartContainers, Status: ready})
+		return s
+	}
+	gone := bound("web", "u1")
+	gone.Status = merge(bound("web", "u1"), with(v1.ConditionTrue))
+	deleted(gone)
+	kept := gone.DeepCopy()
+	kept.Finalizers, kept.DeletionGracePeriodSeconds = []string{"batch.kubernetes.io/job-tracking"}, new(int64)
+	other := with(v1.ConditionFalse)
+	other.Message = "and this"
+	for name, c := range map[string]struct {
+		pod    *v1.Pod
+		says   *v1.PodStatus
+		rested bool
+		want   verb
+	}{
+		"goes":                  {gone, with(v1.ConditionFalse), true, remove},
+		"stays a while":         {gone, with(v1.ConditionFalse), false, tell},
+		"is kept by others":     {kept, with(v1.ConditionFalse), true, tell},
+		"has more to be told":   {gone, other, true, tell},
+		"nothing to tell of it": {gone, with(v1.ConditionTrue), true, remove},
+	} {
+		if got := decide(c.pod, c.says, c.rested, time.Now()); got.verb != c.want {
+			t.Errorf("%s: %v, want %v", name, got.verb, c.want)
+		}
+	}
+}
+
 // TestRestedPodAlwaysEnds: whatever the node says of a pod that is gone from it, the object goes with a terminal phase.
 func TestRestedPodAlwaysEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -282,7 +361,7 @@ func TestOutage(t *testing.T) {
 		var log bytes.Buffer
 		r, stop := start(t, s, node, func(c *Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
 		defer stop()
-		time.Sleep(time.Second)
+		time.Sleep(longest + time.Second) // these are details
 		told(t, s, node)
 		s.set(func(s *server) { s.fail = func(string, string) error { return errDown } })
 		away := s.since()
