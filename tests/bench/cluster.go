@@ -19,9 +19,10 @@ import (
 
 // What all nodes of the cluster have in common.
 const (
-	namespace = "default"
-	address   = "192.0.2.10" // of the node, on loopback
-	material  = "bench"      // the name of the ConfigMap and the Secret that pods use
+	namespace  = "default"
+	address    = "192.0.2.10" // of the node, on loopback
+	clusterDNS = "192.0.2.53" // nobody is there
+	material   = "bench"      // the name of the ConfigMap and the Secret that pods use
 )
 
 // A cluster is a control plane whose only node is the agent that has its turn.

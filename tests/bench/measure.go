@@ -200,6 +200,7 @@ func (b *bench) single(ctx context.Context, p *part, a agent, w work, s sample, 
 func (b *bench) burst(ctx context.Context, p *part, a agent, turn int, last bool, c *cost) error {
 	pods := b.names.next(p.pods)
 	var up, down lived
+	begun := sharesNow()
 	err := c.count(a, &c.starting, func() (err error) {
 		if up, err = b.up(ctx, a, plain, pods); err != nil {
 			return err
@@ -208,6 +209,12 @@ func (b *bench) burst(ctx context.Context, p *part, a agent, turn int, last bool
 	})
 	if err != nil {
 		return err
+	}
+	if b.options.trace {
+		sharesNow().print(p.startMany.name+" by "+a.name(), begun, p.pods)
+		if m, ok := a.(*member); ok {
+			m.printRequests(up.asked, up.pods, pods)
+		}
 	}
 	if err := p.journal.add(sample{p.startMany.name, a.name(), turn, 0, inMS(up.took), "ms"}); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -78,7 +79,7 @@ func (m *member) writeConfig(file string) error {
 		"authentication": map[string]any{"anonymous": no, "webhook": map[string]any{"enabled": true}, "x509": map[string]any{"clientCAFile": m.plane.CAFile}},
 		"authorization":  map[string]any{"mode": "Webhook"},
 		"tlsCertFile":    cert, "tlsPrivateKeyFile": key,
-		"clusterDomain": "cluster.local",
+		"clusterDomain": "cluster.local", "clusterDNS": []string{clusterDNS},
 	}, "", "  ")
 	if err != nil {
 		return err
@@ -235,4 +236,26 @@ func (m *member) requests(since, until time.Time) (calls, watches int, err error
 		}
 	}
 	return calls, watches, nil
+}
+
+// printRequests shows what the agent asked the API server for since then, for the first of the pods and in all.
+func (m *member) printRequests(since time.Time, lived []times, pods []string) {
+	events, err := m.plane.Requests("system:node:"+m.node, since)
+	if err != nil {
+		fmt.Println("bench:", err)
+		return
+	}
+	kinds := map[string]int{}
+	for _, e := range events {
+		what, name := "", ""
+		if e.ObjectRef != nil {
+			what, name = e.ObjectRef.Resource+"/"+e.ObjectRef.Subresource, e.ObjectRef.Name
+		}
+		kinds[e.Verb+" "+what]++
+		if strings.Contains(name, pods[0]) {
+			fmt.Printf("%8.1f ms, took %.1f: %s\n", inMS(e.RequestReceivedTimestamp.Sub(since)), inMS(e.StageTimestamp.Sub(e.RequestReceivedTimestamp)), e.String())
+		}
+	}
+	fmt.Printf("%s: sandbox %.1f, created %.1f, running %.1f, ready %.1f ms; of all pods: %v\n", pods[0], inMS(lived[0].sandbox.Sub(since)),
+		inMS(lived[0].created.Sub(since)), inMS(lived[0].running.Sub(since)), inMS(lived[0].ready.Sub(since)), kinds)
 }
