@@ -31,6 +31,8 @@ const (
 	nodeIP = "192.0.2.10"
 	// patience bounds what takes a moment on an idle machine and a while on a busy one.
 	patience = 60 * time.Second
+	// slow is what is worth a line in the test's log.
+	slow = 5 * time.Second
 	// glance is the pause between two looks at something that has no event.
 	glance = 25 * time.Millisecond
 )
@@ -344,15 +346,21 @@ func eventually(t *testing.T, what func() error) {
 // within is eventually with another patience.
 func within(t *testing.T, d time.Duration, what func() error) {
 	t.Helper()
-	deadline := time.Now().Add(d)
+	began := time.Now()
+	var last error
 	for {
 		err := what()
-		if err == nil {
+		waited := time.Since(began)
+		switch {
+		case err == nil && waited > slow && last != nil:
+			t.Logf("%s: waited %v until this was over: %.500s", time.Now().Format(time.TimeOnly), waited.Round(time.Millisecond), last)
 			return
-		}
-		if time.Now().After(deadline) {
+		case err == nil:
+			return
+		case waited > d:
 			t.Fatalf("not within %v: %v", d, err)
 		}
+		last = err
 		<-time.After(glance)
 	}
 }
