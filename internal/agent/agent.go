@@ -34,6 +34,7 @@ import (
 	"github.com/bosun-project/bosun/internal/report"
 	"github.com/bosun-project/bosun/internal/runtime"
 	"github.com/bosun-project/bosun/internal/serve"
+	"github.com/bosun-project/bosun/internal/shutdown"
 	"github.com/bosun-project/bosun/internal/source"
 	"github.com/bosun-project/bosun/internal/userns"
 	"github.com/bosun-project/bosun/internal/worker"
@@ -90,6 +91,8 @@ type Agent struct {
 	prober   *probe.Loop
 	cgroups  *cgroups
 	limits   *limits.Loop
+	// shutdown is nil when pods get no time to end when the machine goes down.
+	shutdown *shutdown.Loop
 	answers  *serve.Faces
 	hearing  serve.Check
 	// serving is the certificate of the secure server, nil if there is none.
@@ -181,7 +184,7 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 	a.set = worker.New(worker.Config{
 		Doer: performer, Ledger: a.ledger, Judge: a.judge, Wanted: a.wanted.Get, Node: a.facts.Get, LeaveStrays: o.LeaveStrays,
 		Remembered: remembered, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
-		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health, Content: a.contentRevisions,
+		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health, Content: a.contentRevisions, Orders: a.orders,
 		Rejected: a.metrics.Rejected, Restarted: a.metrics.Restarted,
 	})
 	a.observer = observe.New(observe.Config{
@@ -195,6 +198,7 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 	a.buildRotator()
 	a.buildProber()
 	a.buildLimits()
+	a.buildShutdown()
 	if a.member != nil {
 		a.buildReporter()
 		a.buildMirrors()
@@ -209,7 +213,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ledgers sync.WaitGroup
 	ledgers.Go(func() { runAll(base, a.log, []actor{{"ledger", a.ledger.Run}}) })
-	runAll(ctx, a.log, slices.Concat(a.membership(), []actor{
+	runAll(ctx, a.log, slices.Concat(a.membership(), a.ending(), []actor{
 		{"observer", a.observer.Run}, {"node facts", a.tellNode}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}, {"cleaner", a.cleaner.Run},
 		{"log rotation", a.rotator.Run}, {"prober", a.prober.Run}, {"addresses", a.addresses}, {"range of pod addresses", a.tellRange}, {"limits", a.limits.Run},
 	}, a.sources, a.faces))

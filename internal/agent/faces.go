@@ -88,6 +88,7 @@ func (a *Agent) buildMetrics() {
 			}
 			return pods
 		},
+		Shutdown: a.shutdownTimes,
 		Find: func(uid types.UID) *pod.Desired {
 			if e := a.set.Table().Pod(uid); e != nil {
 				return e.Desired

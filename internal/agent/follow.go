@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/bosun-project/bosun/internal/host"
+	"github.com/bosun-project/bosun/internal/shutdown"
 	"github.com/bosun-project/bosun/internal/worker"
 )
 
@@ -31,13 +32,16 @@ func (a *Agent) follow(ctx context.Context) error {
 	}
 }
 
-// tellNode tells workers how the runtime fares, and again when the node's own object has changed: admission looks at it.
+// tellNode tells workers how the runtime and the machine fare, and again when the node's own object has changed: admission looks
+// at both.
 func (a *Agent) tellNode(ctx context.Context) error {
 	for {
 		h, newer := a.observer.Health().Get()
 		_, labelled := a.member.ownNode()
+		down, turned := a.goingDown()
 		n := worker.Node{
 			RuntimeUp: h.Up, RuntimeMessage: h.Message, NetworkReady: h.NetworkReady, NetworkMessage: h.NetworkMessage,
+			Staying: down.Stage == shutdown.Staying,
 		}
 		if h.Relisted {
 			n.Relisted = a.observer.Listing().Value().Began
@@ -48,6 +52,7 @@ func (a *Agent) tellNode(ctx context.Context) error {
 			return nil
 		case <-newer:
 		case <-labelled:
+		case <-turned:
 		}
 	}
 }

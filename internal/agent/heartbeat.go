@@ -45,10 +45,12 @@ func (a *Agent) gatherFacts(ctx context.Context) error {
 	facts := a.fixedFacts()
 	tick := time.NewTicker(imagesEvery)
 	defer tick.Stop()
-	for {
+	for look := true; ; {
 		health, newerHealth := a.observer.Health().Get()
 		ips, newerIPs := a.ips.Get()
 		_, pulled := a.pulled.Get()
+		down, turned := a.goingDown()
+		facts.ShuttingDown = down.Down()
 		facts.Addresses = ips
 		facts.CgroupVersion = a.cgroups.version()
 		facts.Runtime = nodestatus.Runtime{
@@ -58,7 +60,7 @@ func (a *Agent) gatherFacts(ctx context.Context) error {
 		for _, h := range health.Handlers {
 			facts.Runtime.Handlers = append(facts.Runtime.Handlers, nodestatus.Handler(h))
 		}
-		if health.Up {
+		if health.Up && look {
 			if images, err := a.client.ListImages(ctx); err == nil {
 				facts.Images = nil
 				for _, i := range images {
@@ -67,12 +69,15 @@ func (a *Agent) gatherFacts(ctx context.Context) error {
 			}
 		}
 		a.nodeFacts.Set(facts)
+		look = true
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-newerHealth:
 		case <-newerIPs:
 		case <-pulled:
+		case <-turned:
+			look = false // this is told at once
 		case <-tick.C:
 		}
 	}

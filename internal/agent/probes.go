@@ -93,6 +93,8 @@ func (a *Agent) judge(candidate *pod.Desired, staying []*pod.Desired) plan.Verdi
 		Name: a.host.Name, Allocatable: a.settings.allocatable, MaxPods: a.room.MaxPods, Kernel: a.host.Kernel,
 		AllowedUnsafeSysctls: a.cfg.Kubelet.AllowedUnsafeSysctls, Handlers: h.Handlers, Features: h.Features,
 	}
+	down, _ := a.goingDown()
+	node.ShuttingDown = down.Down()
 	if own.object != nil {
 		node.Labels, node.Taints = own.object.Labels, own.object.Spec.Taints
 	}

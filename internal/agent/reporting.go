@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
@@ -55,20 +56,25 @@ func (a *Agent) followStatic(ctx context.Context) error {
 	for {
 		wanted, newerWanted := a.wanted.Get()
 		entries, newerEntries := a.set.Table().Pods()
-		now := mirror.Static{Ready: wanted.Ready}
+		now := mirror.Static{Ready: wanted.Ready, Alive: map[types.UID]bool{}}
 		for _, d := range wanted.Pods {
 			if d.Static() {
 				now.Wanted = append(now.Wanted, d)
 			}
 		}
 		for _, e := range entries {
-			if d := e.Desired; d.Static() && wanted.Pods[d.UID()] == nil {
+			switch d := e.Desired; {
+			case !d.Static():
+			case wanted.Pods[d.UID()] == nil:
 				now.Ending = append(now.Ending, d)
+			case e.Memory.Kept.Stop == nil && !e.Memory.Kept.Admitted.IsZero():
+				now.Alive[d.UID()] = true
 			}
 		}
 		sortStatic(now.Wanted)
 		sortStatic(now.Ending)
-		if before := a.static.Value(); before.Ready != now.Ready || !slices.Equal(before.Wanted, now.Wanted) || !slices.Equal(before.Ending, now.Ending) {
+		if before := a.static.Value(); before.Ready != now.Ready || !slices.Equal(before.Wanted, now.Wanted) || !slices.Equal(before.Ending, now.Ending) ||
+			!maps.Equal(before.Alive, now.Alive) {
 			a.static.Set(now)
 		}
 		select {

@@ -25,6 +25,7 @@ func (a *Agent) troubles() []serve.Trouble {
 	case !h.NetworkReady:
 		add("network", h.Since, h.NetworkMessage)
 	}
+	add(a.shutdownTrouble())
 	if a.serving != nil {
 		add("serving certificate", time.Time{}, standing(a.serving.State().Value()))
 	}

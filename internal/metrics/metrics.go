@@ -26,6 +26,8 @@ type Config struct {
 	Build         Build
 	// Pods returns the pods as they are now. It is called by every reader of the metrics.
 	Pods func() []Pod
+	// Shutdown returns when the last shutdown of the machine that was heard of began and ended; zero for never. Nil knows of none.
+	Shutdown func() (began, ended time.Time)
 	// Find returns what is wanted of a pod, or nil. It tells the type of a container that ended; nil finds none.
 	Find func(types.UID) *pod.Desired
 }
@@ -70,6 +72,7 @@ func New(cfg Config) *Metrics {
 	}
 	m.families, m.probes = newFamilies(maker{m.registry}), newProbes()
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.shutdowns(cfg.Shutdown)
 	if cfg.Pods != nil {
 		m.registry.MustRegister(census{cfg.Pods})
 	}
@@ -81,6 +84,30 @@ func New(cfg Config) *Metrics {
 	m.checks = maker{m.slis}.gauges("kubernetes_healthcheck", "The last result of a health check: 1 for ok.", "type", "name")
 	m.checked = maker{m.slis}.counters("kubernetes_healthchecks_total", "Results of health checks.", "type", "name", "status")
 	return m
+}
+
+// shutdowns registers when the machine went down (behaviour 309).
+func (m *Metrics) shutdowns(last func() (began, ended time.Time)) {
+	if last == nil {
+		last = func() (began, ended time.Time) { return }
+	}
+	seconds := func(t time.Time) float64 {
+		if t.IsZero() {
+			return 0
+		}
+		return float64(t.UnixNano()) / 1e9
+	}
+	gauge := func(name, help string, value func() float64) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+	}
+	gauge("kubelet_graceful_shutdown_start_time_seconds", "When the last graceful shutdown of the machine began, in seconds since 1970; 0 for never.", func() float64 {
+		began, _ := last()
+		return seconds(began)
+	})
+	gauge("kubelet_graceful_shutdown_end_time_seconds", "When the last graceful shutdown of the machine ended, in seconds since 1970; 0 for never.", func() float64 {
+		_, ended := last()
+		return seconds(ended)
+	})
 }
 
 // CgroupVersion tells the version of cgroups, for those who learn it late.

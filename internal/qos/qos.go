@@ -14,7 +14,11 @@ const CriticalPriority int32 = 2000000000
 // nodeCriticalPriority is the value of the priority class system-node-critical.
 const nodeCriticalPriority int32 = 2000001000
 
-const nodeCriticalClass = "system-node-critical"
+// The classes that every cluster has. Their pods have their priority from the API server; a manifest may have the name only.
+const (
+	nodeCriticalClass    = "system-node-critical"
+	clusterCriticalClass = "system-cluster-critical"
+)
 
 // Critical tells whether the node must keep a pod running whatever happens: it is static, the mirror of a static pod, or of
 // a priority of at least CriticalPriority (behaviour 12).
@@ -36,6 +40,20 @@ func NodeCritical(p *v1.Pod) bool {
 		return true
 	}
 	return p.Spec.Priority != nil && *p.Spec.Priority >= nodeCriticalPriority
+}
+
+// Priority is the pod's priority: as the API server worked it out, else by the class it names, else 0. That a pod is static does
+// not make it more important than others here: on a node without a cluster all of them are.
+func Priority(p *v1.Pod) int32 {
+	switch {
+	case p.Spec.Priority != nil:
+		return *p.Spec.Priority
+	case p.Spec.PriorityClassName == nodeCriticalClass:
+		return nodeCriticalPriority
+	case p.Spec.PriorityClassName == clusterCriticalClass:
+		return CriticalPriority
+	}
+	return 0
 }
 
 // counted are the resources that decide the class.

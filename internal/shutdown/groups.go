@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/bosun-project/bosun/internal/qos"
 )
 
 // Group is the pods from one priority up to the next group's, and how long they get, all together, to end.
@@ -13,9 +15,6 @@ type Group struct {
 	Priority int32
 	Period   time.Duration
 }
-
-// criticalPriority is that of the class system-cluster-critical, from which on pods are critical.
-const criticalPriority = 2000000000
 
 // Groups are those of the configuration, in the order in which they end: by shutdownGracePeriodByPodPriority if there is any,
 // else the critical pods, which have the last part of the whole period, after the others (behaviour 306). None means that pods
@@ -29,7 +28,7 @@ func Groups(whole, critical time.Duration, byPriority []Group) []Group {
 			return groups
 		}
 	case whole > 0:
-		return []Group{{0, whole - critical}, {criticalPriority, critical}}
+		return []Group{{0, whole - critical}, {qos.CriticalPriority, critical}}
 	}
 	return nil
 }
