@@ -163,7 +163,7 @@ func (a *Agent) enter(ctx context.Context) error {
 	}
 	err := certs.Bootstrap(ctx, certs.BootstrapConfig{
 		Kubeconfig: a.cfg.Kubeconfig, BootstrapKubeconfig: a.cfg.BootstrapKubeconfig, CertDir: a.cfg.CertDir, NodeName: a.host.Name,
-		Connect: connect, State: &m.joining, Log: a.log,
+		Rotate: a.cfg.Kubelet.RotateCertificates, Connect: connect, State: &m.joining, Log: a.log,
 	})
 	if err != nil {
 		return err

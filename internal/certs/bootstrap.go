@@ -26,7 +26,9 @@ type BootstrapConfig struct {
 	CertDir string
 	// NodeName is the node's name; the certificate is for system:node:NAME.
 	NodeName string
-	Connect  Connect
+	// Rotate tells that certificates are renewed: one that was kept counts when that of the kubeconfig has expired.
+	Rotate  bool
+	Connect Connect
 	// State, if not nil, tells how it goes.
 	State *latest.Cell[State]
 	Log   *slog.Logger
@@ -40,10 +42,13 @@ type BootstrapConfig struct {
 // in the certificate directory and writes the kubeconfig. What it waits for is in State and, once, in the log. It ends early when
 // somebody else brings a usable kubeconfig. A new bootstrap kubeconfig, say with a new token, is taken up at once.
 //
+// Without a bootstrap kubeconfig, a certificate that has expired is used for what it is worth: Client says so, and hears of
+// another one.
+//
 // The error is that of ctx, or says why the kubeconfig cannot be used if there is no bootstrap kubeconfig.
 func Bootstrap(ctx context.Context, c BootstrapConfig) error {
-	err := Usable(c.Kubeconfig, time.Now())
-	if err == nil {
+	err := c.usable(time.Now())
+	if err == nil || c.BootstrapKubeconfig == "" && errors.Is(err, errExpired) {
 		if err := (&store{dir: c.CertDir, name: clientPairs}).tidy(); err != nil {
 			c.Log.Warn("cannot remove the key of a certificate request that is done", "err", err)
 		}
@@ -59,6 +64,18 @@ func Bootstrap(ctx context.Context, c BootstrapConfig) error {
 	c.Log.Info("kubeconfig cannot be used yet; asking for a certificate", "kubeconfig", c.Kubeconfig, "reason", err, "bootstrapKubeconfig", c.BootstrapKubeconfig)
 	r := &renewer{board: b.board, log: c.Log, seed: c.NodeName, watch: c.watch}
 	return r.rounds(ctx, b.turn)
+}
+
+// usable says why there is nothing yet to identify the node with.
+func (c *BootstrapConfig) usable(now time.Time) error {
+	err := Usable(c.Kubeconfig, now)
+	if !c.Rotate || !errors.Is(err, errExpired) {
+		return err
+	}
+	if p, lost := (&store{dir: c.CertDir, name: clientPairs}).load(); lost != nil || p.expired(now) {
+		return err
+	}
+	return nil
 }
 
 // A boot is the way to the first certificate, or to another one when it has expired.
@@ -79,7 +96,7 @@ const (
 )
 
 func (b *boot) turn(now time.Time) round {
-	if err := Usable(b.c.Kubeconfig, now); err == nil {
+	if err := b.c.usable(now); err == nil {
 		b.board.complain(troubleFiles, "")
 		return round{done: true}
 	}

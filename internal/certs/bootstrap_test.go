@@ -477,3 +477,41 @@ func (f thief) CreateCSR(ctx context.Context, csr *certv1.CertificateSigningRequ
 	}
 	return f.fakeAPI.CreateCSR(ctx, csr)
 }
+
+// The certificate in the kubeconfig has expired while the agent was down: one that was renewed before is enough, and without a
+// bootstrap kubeconfig nothing else can be done than to use the old one.
+func TestBootstrapWithAnExpiredCertificate(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		title                     string
+		bootstrap, rotate, stored bool
+		asked                     int64
+	}{
+		{"nothing else", false, false, false, 0},
+		{"a renewed one", true, true, true, 0},
+		{"a renewed one that is not to be used", true, false, true, 1},
+		{"a bootstrap kubeconfig", true, true, false, 1},
+	} {
+		t.Run(c.title, func(t *testing.T) {
+			n := newNode(t)
+			n.putPair("old", "system:node:n1", now.Add(-2*time.Hour), now.Add(-time.Hour))
+			n.write(n.kubeconfig, withFiles("old.crt", "old.key"))
+			config := n.bootstrapConfig()
+			if config.Rotate = c.rotate; !c.bootstrap {
+				config.BootstrapKubeconfig = ""
+			}
+			if c.stored {
+				cert, key := n.api.pair("system:node:n1", now.Add(-time.Hour), now.Add(time.Hour))
+				if err := (&store{dir: n.certDir, name: clientPairs}).save(cert, key, now); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := Bootstrap(t.Context(), config); err != nil {
+				t.Fatal(err)
+			}
+			if n := n.api.asked.Load(); n != c.asked {
+				t.Errorf("%d requests, want %d", n, c.asked)
+			}
+		})
+	}
+}

@@ -147,10 +147,12 @@ func Usable(kubeconfig string, now time.Time) error {
 		return err
 	}
 	if p.expired(now) {
-		return fmt.Errorf("client certificate of kubeconfig %s expired at %s", kubeconfig, stamp(p.leaf.NotAfter))
+		return fmt.Errorf("client certificate of kubeconfig %s %w at %s", kubeconfig, errExpired, stamp(p.leaf.NotAfter))
 	}
 	return nil
 }
+
+var errExpired = errors.New("expired")
 
 // writeKubeconfig writes a kubeconfig for the cluster of another one, and the pair at a path.
 func writeKubeconfig(path string, cluster *api.Cluster, pairFile string) error {
