@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"encoding/pem"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -175,4 +176,23 @@ func (g *guest) containerID(container string) string {
 func (g *guest) exists() bool {
 	p, err := g.api.CoreV1().Pods(g.ns).Get(context.Background(), g.name, metav1.GetOptions{})
 	return err == nil && string(p.UID) == g.uid
+}
+
+// flag is the value of one of the agent's flags.
+func (m *member) flag(name string) string {
+	for _, have := range m.more {
+		if value, ok := strings.CutPrefix(have, "--"+name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// pemDecode is the content of the first block.
+func pemDecode(text []byte) (content, rest []byte) {
+	block, rest := pem.Decode(text)
+	if block == nil {
+		return nil, rest
+	}
+	return block.Bytes, rest
 }
