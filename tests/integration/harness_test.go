@@ -73,6 +73,7 @@ type node struct {
 	endpoint          string // the socket of CRI; the bed's unless a test puts something between
 	healthz, readOnly int
 	more              []string // more arguments
+	env               []string // more environment
 
 	runtime runtimeapi.RuntimeServiceClient
 	images  runtimeapi.ImageServiceClient
@@ -195,7 +196,7 @@ func (n *node) begin() error {
 		"--node-ip=" + nodeIP,
 		"--v=4", // what is told in events is in the log then, however small
 	}, n.more...)...)
-	cmd.Env = append(os.Environ(), "HOME="+n.home)
+	cmd.Env = append(append(os.Environ(), "HOME="+n.home), n.env...)
 	cmd.Dir = n.home
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
