@@ -64,7 +64,7 @@ spec:
 	}
 	same(t, "address", p.Status.PodIP, address)
 	same(t, "sandboxes", g.sandboxIDs(), sandboxes)
-	same(t, "what ran", strings.Join(strings.Fields(holds(t, d+"/log")), " "), "setup main done setup main done")
+	same(t, "what ran", words(holds(t, d+"/log")), "setup main done setup main done")
 	for _, bad := range []string{"Pending", "Failed", "Succeeded", "initialized False"} {
 		if _, was := seen.at(bad); was {
 			t.Errorf("the status said %s meanwhile", bad)

@@ -73,6 +73,7 @@ type node struct {
 	endpoint          string // the socket of CRI; the bed's unless a test puts something between
 	healthz, readOnly int
 	more              []string // more arguments
+	boot              string   // a file with the boot ID that the agent shall find; empty for the machine's own
 	env               []string // more environment
 
 	runtime runtimeapi.RuntimeServiceClient
@@ -181,7 +182,7 @@ func (n *node) begin() error {
 		return err
 	}
 	defer out.Close()
-	cmd := exec.Command(path, append([]string{
+	args := append([]string{
 		"run",
 		"--config=" + n.configFile(),
 		"--root-dir=" + n.root,
@@ -195,7 +196,12 @@ func (n *node) begin() error {
 		"--hostname-override=" + nodeName,
 		"--node-ip=" + nodeIP,
 		"--v=4", // what is told in events is in the log then, however small
-	}, n.more...)...)
+	}, n.more...)
+	if n.boot != "" { // in mounts of its own, that are the machine's but for this file
+		const dress = `mount --make-private /proc && mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"`
+		path, args = "unshare", append([]string{"--mount", "--propagation", "unchanged", "sh", "-c", dress, n.boot, path}, args...)
+	}
+	cmd := exec.Command(path, args...)
 	cmd.Env = append(append(os.Environ(), "HOME="+n.home), n.env...)
 	cmd.Dir = n.home
 	cmd.Stdout, cmd.Stderr = out, out
