@@ -23,6 +23,11 @@ const (
 	mostQueued = 1000
 	// parting is how long Run goes on sending when its context has ended.
 	parting = time.Second
+	// calm is the pause between events, once so many were told atOnce; of more than mostCalm that wait, the others go first and
+	// without pause. What is told slowly leaves the CPUs of the node, and of an API server beside it, to what it tells of.
+	calm     = 100 * time.Millisecond
+	atOnce   = 10
+	mostCalm = 100
 	// mostRefusals is how often an event is sent that is forbidden; it takes about six seconds.
 	mostRefusals = 6
 	// mostKnown is how many different events, and objects, the correlator remembers of each.
@@ -79,6 +84,8 @@ type Loop struct {
 
 	correlator *record.EventCorrelator
 	named      int64
+	// open is until when the time for what was told is used up.
+	open       time.Time
 	complained string
 }
 
@@ -140,6 +147,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		n, ok := l.next()
 		switch {
 		case ok:
+			l.pace(ctx)
 			l.tell(ctx, sending, n)
 		case ctx.Err() != nil:
 			return nil
@@ -152,6 +160,30 @@ func (l *Loop) Run(ctx context.Context) error {
 		if sending.Err() != nil {
 			return nil
 		}
+	}
+}
+
+// pace waits when much is told, unless ctx has ended.
+func (l *Loop) pace(ctx context.Context) {
+	now := time.Now()
+	l.mu.Lock()
+	waiting := len(l.queue)
+	l.mu.Unlock()
+	if waiting >= mostCalm {
+		return
+	}
+	if rested := now.Add(-atOnce * calm); l.open.Before(rested) {
+		l.open = rested
+	}
+	l.open = l.open.Add(calm)
+	if !l.open.After(now) {
+		return
+	}
+	timer := time.NewTimer(l.open.Sub(now))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
 	}
 }
 
