@@ -150,19 +150,24 @@ func (l *line) due(out bool, now time.Time) bool {
 const (
 	// breath is how long after a status was told of a pod the next one waits that says nothing but details.
 	breath = 100 * time.Millisecond
-	// crowd is for how long details of a pod wait, for each other pod that has such to tell; longest is for how long at most.
+	// crowd is for how long details of a pod wait, for each other pod that moves; longest is for how long at most, and how long
+	// ago something was told of a pod that still moves.
 	crowd   = 40 * time.Millisecond
 	longest = 2 * time.Second
 )
 
-// opens is when a call may begin at the earliest, given how many pods have nothing but details to tell. What is not a detail
-// never waits, and takes the details with it: so the start of a pod on a quiet node costs three calls, and that of many at
-// once little more than one each.
-func (l *line) opens(details int) time.Time {
+// moves tells that there is something to tell of the pod, or was a moment ago.
+func (l *line) moves(now time.Time) bool {
+	return !l.since.IsZero() || now.Before(l.quiet.Add(longest))
+}
+
+// opens is when a call may begin at the earliest, given how many pods move. What is not a detail never waits, and takes the
+// details with it: so the start of a pod on a quiet node costs three calls, and that of many at once little more than one each.
+func (l *line) opens(moving int) time.Time {
 	if !l.detail() {
 		return time.Time{}
 	}
-	wait := min(time.Duration(details-1)*crowd, longest)
+	wait := min(time.Duration(moving-1)*crowd, longest)
 	return later(l.quiet.Add(breath), l.since.Add(wait))
 }
 

@@ -245,10 +245,10 @@ func (r *Reporter) send(ctx context.Context, now time.Time) (wake time.Time) {
 			wake = t
 		}
 	}
-	details := 0
+	moving := 0
 	for _, l := range r.lines {
-		if l.detail() && !l.flying {
-			details++
+		if l.moves(now) {
+			moving++
 		}
 	}
 	var due []*line
@@ -261,7 +261,7 @@ func (r *Reporter) send(ctx context.Context, now time.Time) (wake time.Time) {
 				l.judge(now)
 			}
 		}
-		switch at := l.opens(details); {
+		switch at := l.opens(moving); {
 		case l.waits() && now.Before(at):
 			sooner(at)
 		case l.due(out, now):
