@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"os"
 	"path/filepath"
 
 	v1 "k8s.io/api/core/v1"
@@ -45,17 +46,29 @@ func (a *Agent) buildObjects() ([]*v1.Pod, error) {
 	return pods, nil
 }
 
-// openKept opens the files of pods for times without an API server; nil if there is no place for them.
+// openKept opens the files of pods for times without an API server; nil if there is no place for them. What is at the other
+// place, from before the configuration was changed, goes: Secrets are in it.
 func (a *Agent) openKept() (*keep.Store, error) {
+	onDisk := filepath.Join(a.cfg.RootDir, "kept")
+	inMemory, there := keep.InMemory(a.cfg.RootDir)
 	if a.cfg.OfflineRestart {
-		return keep.Open(filepath.Join(a.cfg.RootDir, "kept"), true)
+		if there {
+			a.dropKept(inMemory)
+		}
+		return keep.Open(onDisk, true)
 	}
-	dir, ok := keep.InMemory(a.cfg.RootDir)
-	if !ok {
+	a.dropKept(onDisk)
+	if !there {
 		a.log.Warn("neither /run nor /dev/shm is in memory: when the agent is restarted while the API server is away, it does not know its pods until that is back")
 		return nil, nil
 	}
-	return keep.Open(dir, false)
+	return keep.Open(inMemory, false)
+}
+
+func (a *Agent) dropKept(dir string) {
+	if err := os.RemoveAll(dir); err != nil {
+		a.log.Warn("pods that were kept for times without an API server cannot be removed", "directory", dir, "err", err)
+	}
 }
 
 // wantedPods are the pods that all sources together want.
