@@ -221,3 +221,20 @@ func TestOOMScoreAdj(t *testing.T) {
 		}
 	})
 }
+
+func TestPriority(t *testing.T) {
+	for name, c := range map[string]struct {
+		spec v1.PodSpec
+		want int32
+	}{
+		"none":                      {want: 0},
+		"worked out":                {v1.PodSpec{Priority: new(int32(-7)), PriorityClassName: "system-node-critical"}, -7},
+		"node critical":             {v1.PodSpec{PriorityClassName: "system-node-critical"}, 2000001000},
+		"cluster critical":          {v1.PodSpec{PriorityClassName: "system-cluster-critical"}, 2000000000},
+		"a class that nobody knows": {v1.PodSpec{PriorityClassName: "gold"}, 0},
+	} {
+		if got := qos.Priority(&v1.Pod{Spec: c.spec}); got != c.want {
+			t.Errorf("%s: priority %d, want %d", name, got, c.want)
+		}
+	}
+}

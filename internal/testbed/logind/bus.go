@@ -2,7 +2,6 @@ package logind
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -103,7 +102,7 @@ func Until(t testing.TB, what string, so func() bool) {
 	for !so() {
 		select {
 		case <-ctx.Done():
-			t.Fatal(fmt.Sprintf("not within %v: %s", patience, what))
+			t.Fatalf("not within %v: %s", patience, what)
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
