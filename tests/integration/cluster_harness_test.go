@@ -64,8 +64,14 @@ func ownMember(t *testing.T, more ...string) *member {
 // quietMember is ownMember of any cluster before the agent starts.
 func quietMember(t *testing.T, plane *controlplane.Plane, kubeconfig string, more ...string) *member {
 	t.Helper()
+	return quietMemberOn(t, testbed.Options{Images: []string{"testbox"}}, plane, kubeconfig, more...)
+}
+
+// quietMemberOn is quietMember on a bed as wanted.
+func quietMemberOn(t *testing.T, options testbed.Options, plane *controlplane.Plane, kubeconfig string, more ...string) *member {
+	t.Helper()
 	controlplane.AddAddress(t, nodeIP)
-	m, err := newMember(t.Context(), plane, testbed.Start(t, testbed.Options{Images: []string{"testbox"}}), kubeconfig, more...)
+	m, err := newMember(t.Context(), plane, testbed.Start(t, options), kubeconfig, more...)
 	if err != nil {
 		t.Fatal(err)
 	}
