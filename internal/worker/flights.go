@@ -50,6 +50,9 @@ func (f *flights) want(ctx context.Context, d *pod.Desired, effects []plan.Effec
 }
 
 func (f *flights) begin(ctx context.Context, d *pod.Desired, e plan.Effect, seen plan.Seen) {
+	if e.Kind == plan.StartContainer { // it ends with drain, not with the agent
+		ctx = context.WithoutCancel(ctx)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	fl := &flight{effect: e, began: time.Now(), cancel: cancel}
 	f.running[e.Key()] = fl
@@ -75,9 +78,17 @@ func (f *flights) land(o plan.Outcome) plan.Outcome {
 	return o
 }
 
-// drain cancels everything and waits until it has returned.
+// lastStart is how long a container may still take to start when the agent leaves.
+const lastStart = 3 * time.Second
+
+// drain cancels everything and waits until it has returned. But a start that is cut short is a failure to the runtime, and
+// with it a pod has failed that is not to be restarted; so starts come to their end, if they do soon.
 func (f *flights) drain() {
 	for _, fl := range f.running {
+		if fl.effect.Kind == plan.StartContainer && !fl.cancelled {
+			defer time.AfterFunc(lastStart, fl.cancel).Stop()
+			continue
+		}
 		fl.cancelled = true
 		fl.cancel()
 	}
