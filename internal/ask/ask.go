@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/http"
 	"syscall"
 	"time"
 
@@ -26,9 +25,8 @@ type Config struct {
 
 // Asker puts questions. It is safe for concurrent use.
 type Asker struct {
-	runtime   Runtime
-	agent     string
-	transport *http.Transport
+	runtime Runtime
+	agent   string
 }
 
 // New builds an Asker.
@@ -36,7 +34,7 @@ func New(c Config) *Asker {
 	if c.Version == "" {
 		c.Version = "1.37"
 	}
-	return &Asker{runtime: c.Runtime, agent: "kube-probe/" + c.Version, transport: newTransport()}
+	return &Asker{runtime: c.Runtime, agent: "kube-probe/" + c.Version}
 }
 
 // maxOutput is how much of what a container says is read, in bytes.

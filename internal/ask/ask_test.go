@@ -145,6 +145,18 @@ func TestTCP(t *testing.T) { // behaviour 126
 	want(t, ask(t, tcp(open)), health.Success, "")
 	want(t, ask(t, tcp(closedPort(t))), health.Failure, "connect: connection refused")
 	want(t, ask(t, tcp(fullPort(t))), health.Failure, "i/o timeout")
+	for name, behave := range map[string]func(*net.TCPConn){ // that it could be opened is all that is asked
+		"hangs up": func(*net.TCPConn) {},
+		"floods": func(c *net.TCPConn) {
+			for {
+				if _, err := c.Write(make([]byte, 1<<16)); err != nil {
+					return
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) { want(t, ask(t, tcp(listen(t, behave))), health.Success, "") })
+	}
 
 	named := tcp(0)
 	named.Handler.TCPSocket.Port = intstr.FromString("admin")

@@ -1,10 +1,13 @@
 package ask
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -63,6 +66,18 @@ func (c curious) Check(ctx context.Context, _ *grpc_health_v1.HealthCheckRequest
 	return &grpc_health_v1.HealthCheckResponse{Status: grpc_health_v1.HealthCheckResponse_SERVING}, nil
 }
 
+// talkative is a health service that puts more into its headers than anybody wants to know.
+type talkative struct {
+	grpc_health_v1.UnimplementedHealthServer
+}
+
+func (talkative) Check(ctx context.Context, _ *grpc_health_v1.HealthCheckRequest) (*grpc_health_v1.HealthCheckResponse, error) {
+	if err := grpc.SetHeader(ctx, metadata.Pairs("story", strings.Repeat("x", 1<<20))); err != nil {
+		return nil, err
+	}
+	return &grpc_health_v1.HealthCheckResponse{Status: grpc_health_v1.HealthCheckResponse_SERVING}, nil
+}
+
 func TestGRPC(t *testing.T) { // behaviour 125
 	port := serveGRPC(t, func(s *grpc.Server) {
 		h := serving.NewServer()
@@ -98,6 +113,37 @@ func TestGRPCMisbehaving(t *testing.T) {
 	want(t, ask(t, impatient(call(silent, ""))), health.Failure, "timeout: failed to connect service")
 	reset := listen(t, func(c *net.TCPConn) { _ = c.SetLinger(0) })
 	want(t, ask(t, call(reset, "")), health.Failure, "error: failed to connect service")
+	for name, behave := range map[string]func(*net.TCPConn){
+		"settings without end": func(c *net.TCPConn) {
+			settings := []byte{0, 0, 0, 4, 0, 0, 0, 0, 0} // an empty frame of HTTP/2's settings
+			for {
+				if _, err := c.Write(settings); err != nil {
+					return
+				}
+			}
+		},
+		"noise": func(c *net.TCPConn) {
+			for {
+				if _, err := c.Write(bytes.Repeat([]byte{0xff}, 1000)); err != nil {
+					return
+				}
+			}
+		},
+		"half open": func(c *net.TCPConn) {
+			_ = c.CloseWrite()
+			_, _ = c.Read(make([]byte, 100))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			began := time.Now()
+			want(t, ask(t, impatient(call(listen(t, behave), ""))), health.Failure, ": ")
+			if took := time.Since(began); took > 10*patience {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+	verbose := serveGRPC(t, func(s *grpc.Server) { grpc_health_v1.RegisterHealthServer(s, talkative{}) })
+	want(t, ask(t, call(verbose, "")), health.Failure, "error: ")
 	plain := serve(t, func(http.ResponseWriter, *http.Request) {})
 	want(t, ask(t, call(plain, "")), health.Failure, "error: ")
 	if _, err := New(Config{}).Ask(t.Context(), func() health.Question { q := call(1, ""); q.IP = ""; return q }()); err == nil {

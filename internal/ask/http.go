@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 
 	"github.com/bosun-project/bosun/internal/handler"
@@ -16,12 +17,19 @@ const (
 	maxRedirects = 10
 )
 
-// newTransport builds what all HTTP questions share. Certificates are not verified, because containers rarely have one
-// for their pod's address; there is no proxy and no kept connection, because the peer is a container.
-func newTransport() *http.Transport {
+// newTransport builds what carries one question. Certificates are not verified, because containers rarely have one for their
+// pod's address; there is no proxy and no kept connection, because the peer is a container. Connections are not opened for longer
+// than ctx lasts: by itself a transport goes on, for others that may want the connection too.
+func newTransport(ctx context.Context) *http.Transport {
+	dialer := newDialer()
+	secure := tls.Dialer{NetDialer: dialer, Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // as documented for probes
 	return &http.Transport{
-		DialContext:            newDialer().DialContext,
-		TLSClientConfig:        &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // as documented for probes
+		DialContext: func(_ context.Context, network, to string) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, to)
+		},
+		DialTLSContext: func(_ context.Context, network, to string) (net.Conn, error) {
+			return secure.DialContext(ctx, network, to)
+		},
 		DisableKeepAlives:      true,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: maxHeader,
@@ -45,7 +53,9 @@ func (a *Asker) httpGet(ctx context.Context, q health.Question) (health.Answer, 
 	if err != nil {
 		return health.Answer{}, err
 	}
-	client := http.Client{Transport: a.transport, CheckRedirect: follow, Timeout: q.Timeout}
+	open, done := context.WithCancel(ctx)
+	defer done()
+	client := http.Client{Transport: newTransport(open), CheckRedirect: follow, Timeout: q.Timeout}
 	response, err := client.Do(request)
 	if err != nil {
 		if ctx.Err() != nil {

@@ -79,6 +79,18 @@ func TestHTTPS(t *testing.T) {
 	if _, err := New(Config{}).Ask(t.Context(), q); err == nil || !strings.Contains(err.Error(), "neither HTTP nor HTTPS") {
 		t.Error(err)
 	}
+	plain := get(serve(t, func(http.ResponseWriter, *http.Request) {}), "/")
+	plain.Handler.HTTPGet.Scheme = v1.URISchemeHTTPS
+	want(t, ask(t, plain), health.Failure, "server gave HTTP response to HTTPS client")
+	silent := impatient(get(listen(t, func(c *net.TCPConn) {
+		for {
+			if _, err := c.Read(make([]byte, 1000)); err != nil {
+				return
+			}
+		}
+	}), "/"))
+	silent.Handler.HTTPGet.Scheme = v1.URISchemeHTTPS
+	want(t, ask(t, silent), health.Failure, "Client.Timeout exceeded")
 }
 
 func TestHTTPRedirects(t *testing.T) {
@@ -172,6 +184,42 @@ func TestHTTPMisbehaving(t *testing.T) {
 			_ = c.SetLinger(0)
 		}, health.Failure, "connection reset by peer"},
 		{"hangs up", request, health.Failure, "EOF"},
+		{"half open: it listens on and says no more", func(c *net.TCPConn) {
+			request(c)
+			_ = c.CloseWrite()
+			request(c)
+		}, health.Failure, "EOF"},
+		{"half open within the answer", func(c *net.TCPConn) {
+			request(c)
+			_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\nX-A: "))
+			_ = c.CloseWrite()
+			request(c)
+		}, health.Failure, "EOF"},
+		{"reset within the answer", func(c *net.TCPConn) {
+			request(c)
+			_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nfew"))
+			_ = c.SetReadDeadline(time.Now().Add(50 * time.Millisecond)) // so that the answer is read first
+			request(c)
+			_ = c.SetLinger(0)
+		}, health.Failure, "connection reset by peer"},
+		{"chunks of no length", func(c *net.TCPConn) {
+			request(c)
+			_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nmany\r\n"))
+		}, health.Failure, "invalid byte in chunk length"},
+		{"huge headers, within bounds", func(c *net.TCPConn) {
+			request(c)
+			_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + strings.Repeat("X-A: "+strings.Repeat("a", 4000)+"\r\n", 200) + "\r\nok"))
+		}, health.Success, "ok"},
+		{"a redirect to nowhere", func(c *net.TCPConn) {
+			request(c)
+			_, _ = c.Write([]byte("HTTP/1.1 302 Found\r\nLocation: http://[::1\r\n\r\n"))
+		}, health.Failure, "failed to parse Location header"},
+		{"slow to redirect", func(c *net.TCPConn) { // round and round, but never for longer than the whole may take
+			request(c)
+			_ = c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+			request(c)
+			_, _ = c.Write([]byte("HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n"))
+		}, health.Failure, "Client.Timeout"},
 		{"body cut short", func(c *net.TCPConn) {
 			request(c)
 			_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nfew"))
