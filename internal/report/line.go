@@ -161,18 +161,26 @@ func (l *line) moves(now time.Time) bool {
 	return !l.since.IsZero() || now.Before(l.quiet.Add(longest))
 }
 
-// opens is when a call may begin at the earliest, given how many pods move. What is not a detail never waits, and takes the
-// details with it: so the start of a pod on a quiet node costs three calls, and that of many at once little more than one each.
+// opens is when a call may begin at the earliest, given how many pods move. The end of a pod never waits, nor does what routes
+// traffic, and either takes with it what waits: so the start of a pod on a quiet node costs three calls, and that of many at
+// once little more than one each. Of a pod that is deleted, traffic is led away already, and once it has ended the delete that
+// comes next makes the rest needless.
 func (l *line) opens(moving int) time.Time {
-	if !l.detail() {
+	if l.order.verb != tell || l.order.rank == rankEnd {
 		return time.Time{}
 	}
-	wait := min(time.Duration(moving-1)*crowd, longest)
-	return later(l.quiet.Add(breath), l.since.Add(wait))
+	api := l.api()
+	deleted := api.DeletionTimestamp != nil
+	switch {
+	case l.order.rank == rankReady && !deleted:
+		return time.Time{}
+	case l.order.rank == rankReady:
+		return l.quiet.Add(breath)
+	case deleted && terminal(api.Status.Phase):
+		return later(l.quiet.Add(breath), l.since.Add(longest))
+	}
+	return later(l.quiet.Add(breath), l.since.Add(min(time.Duration(moving-1)*crowd, longest)))
 }
-
-// detail tells that nothing but details wait to be told.
-func (l *line) detail() bool { return l.order.verb == tell && l.order.rank == rankDetail }
 
 // before orders lines that are due. During an outage those go first that were tried least: one pod that fails for reasons
 // of its own must not stand for the whole server. A younger line of a better rank overtakes, but not for ever.

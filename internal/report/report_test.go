@@ -205,6 +205,43 @@ func TestDetailsMakeWay(t *testing.T) {
 	})
 }
 
+// TestDeletedPodIsQuiet: of a pod that is deleted, its end is told at once, with what came before, and nothing between that
+// and the delete.
+func TestDeletedPodIsQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, node := newServer(t), newTable()
+		s.latency = constant(5 * time.Millisecond)
+		p := bound("web", "u1")
+		s.put(p)
+		_, stop := start(t, s, node)
+		defer stop()
+		node.put(of(p, says(v1.PodRunning, true, "")))
+		time.Sleep(time.Minute)
+		s.edit("u1", func(p *v1.Pod) { deleted(p) })
+		began := s.since()
+		node.put(of(p, says(v1.PodRunning, true, "stopping")))
+		time.Sleep(30 * time.Millisecond)
+		node.put(of(p, says(v1.PodRunning, false, "")))
+		time.Sleep(10 * time.Millisecond)
+		node.put(of(p, says(v1.PodSucceeded, false, "")))
+		time.Sleep(6 * time.Millisecond)
+		told(t, s, node)
+		time.Sleep(200 * time.Millisecond)
+		over := of(p, says(v1.PodSucceeded, false, "no sandbox"))
+		node.put(over)
+		time.Sleep(500 * time.Millisecond)
+		if n := s.count("patch", began); n != 2 {
+			t.Errorf("%d patches, want that it stops, and its end", n)
+		}
+		over.Rested = true
+		node.put(over)
+		time.Sleep(11 * time.Millisecond)
+		if n := s.count("delete", began); n != 1 || s.pod("u1") != nil {
+			t.Errorf("%d deletes", n)
+		}
+	})
+}
+
 // TestSandboxIsNoReasonToStay: that the sandbox has ended is not told of a pod that ended and goes with the next call, unless
 // somebody keeps its object.
 func TestSandboxIsNoReasonToStay(t *testing.T) {
