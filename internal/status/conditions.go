@@ -77,7 +77,14 @@ func (v *view) sandboxed() v1.PodCondition {
 	case readyToStart(v.sandbox):
 		return v1.PodCondition{Type: v1.PodReadyToStartContainers, Status: v1.ConditionTrue}
 	}
-	return v1.PodCondition{Type: v1.PodReadyToStartContainers, Status: v1.ConditionFalse, Reason: reason.PodSandboxNotReady}
+	no := v1.PodCondition{Type: v1.PodReadyToStartContainers, Status: v1.ConditionFalse, Reason: reason.PodSandboxNotReady}
+	switch {
+	case v.sandbox == nil:
+		no.Message = "no pod sandbox exists"
+	case !v.sandbox.Ready:
+		no.Message = "pod sandbox is not ready"
+	}
+	return no
 }
 
 // initialized is Initialized: whether the init containers have done their work.
@@ -87,6 +94,9 @@ func (v *view) initialized(out *v1.PodStatus) v1.PodCondition {
 	inits := v.pod.Spec.InitContainers
 	switch {
 	case len(inits) == 0:
+		if out.Phase == v1.PodSucceeded {
+			yes.Reason = reason.PodCompleted
+		}
 		return yes
 	case len(out.InitContainerStatuses) == 0:
 		no.Reason = reason.UnknownContainerStatuses

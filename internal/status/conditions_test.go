@@ -25,10 +25,10 @@ func TestConditions(t *testing.T) {
 		want    string
 	}{
 		"273 a sandbox with a network":        {[]change{containers("a")}, v1.PodReadyToStartContainers, "True"},
-		"273 no sandbox":                      {[]change{containers("a"), nothing}, v1.PodReadyToStartContainers, "False PodSandboxNotReady"},
+		"273 no sandbox":                      {[]change{containers("a"), nothing}, v1.PodReadyToStartContainers, "False PodSandboxNotReady no pod sandbox exists"},
 		"273 a sandbox without an address":    {[]change{containers("a"), sandboxes(pod.Sandbox{ID: "s0", Ready: true})}, v1.PodReadyToStartContainers, "False PodSandboxNotReady"},
 		"273 in the node's network":           {[]change{containers("a"), sandboxes(pod.Sandbox{ID: "s0", Ready: true, HostNetwork: true})}, v1.PodReadyToStartContainers, "True"},
-		"273 false again on termination":      {[]change{containers("a"), stopped(plan.Cleaning, plan.Deleted, "", "")}, v1.PodReadyToStartContainers, "False PodSandboxNotReady"},
+		"273 false again on termination":      {[]change{containers("a"), stopped(plan.Cleaning, plan.Deleted, "", "")}, v1.PodReadyToStartContainers, "False PodSandboxNotReady pod sandbox is not ready"},
 		"272 nothing to initialise":           {[]change{containers("a"), nothing}, v1.PodInitialized, "True"},
 		"272 initialising":                    {[]change{inits("i", "j"), sidecars("s"), containers("a"), exited("i#0", 0), running("j#0")}, v1.PodInitialized, "False ContainersNotInitialized containers with incomplete status: [j s]"},
 		"272 initialised":                     {[]change{inits("i"), sidecars("s"), containers("a"), exited("i#0", 0), running("s#0")}, v1.PodInitialized, "True"},

@@ -31,12 +31,8 @@ func (v *view) describe(c *v1.Container, newest *pod.Container) v1.ContainerStat
 	if u := newest.User; u != nil {
 		out.User = &v1.ContainerUser{Linux: &v1.LinuxContainerUser{UID: u.UID, GID: u.GID, SupplementalGroups: slices.Clone(u.SupplementalGroups)}}
 	}
-	switch {
-	case newest.StopSignal != "":
-		s := v1.Signal(newest.StopSignal)
-		out.StopSignal = &s
-	case c.Lifecycle != nil && c.Lifecycle.StopSignal != nil:
-		s := *c.Lifecycle.StopSignal
+	if c.Lifecycle != nil && c.Lifecycle.StopSignal != nil { // that of the image is nobody's wish: upstream is silent about it too
+		s := v1.Signal(cmp.Or(newest.StopSignal, string(*c.Lifecycle.StopSignal)))
 		out.StopSignal = &s
 	}
 	return out
