@@ -1,7 +1,6 @@
 package nodestatus
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -153,5 +152,5 @@ func runtimeVersion(r Runtime) string {
 	if r.Name == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s://%s", r.Name, r.Version)
+	return r.Name + "://" + strings.TrimPrefix(r.Version, "v")
 }

@@ -126,8 +126,9 @@ func evictionReserve(hard map[string]string, capacity v1.ResourceList) v1.Resour
 // amount reads a threshold: a quantity, or a percentage of the whole.
 func amount(text string, whole resource.Quantity) (resource.Quantity, bool) {
 	if percent, ok := strings.CutSuffix(text, "%"); ok {
-		p, err := strconv.ParseFloat(percent, 64)
-		return bytes(int64(float64(whole.Value()) * p / 100)), err == nil
+		// Upstream has the share as a float32; with another the figures of the two would differ by some hundred bytes.
+		p, err := strconv.ParseFloat(percent, 32)
+		return bytes(int64(float64(whole.Value()) * float64(float32(p)/100))), err == nil
 	}
 	q, err := resource.ParseQuantity(text)
 	return q, err == nil

@@ -64,7 +64,7 @@ func TestRoom(t *testing.T) {
 			config: func(c *config.Config) {
 				c.Kubelet.EvictionHard = map[string]string{"memory.available": "1Gi", "nodefs.available": "10%", "imagefs.available": "15%", "nodefs.inodesFree": "5%"}
 			},
-			want: but("memory", "7Gi", "ephemeral-storage", "90Gi"),
+			want: but("memory", "7Gi", "ephemeral-storage", "96636764000"),
 		},
 		"hard eviction outside allocatable": {
 			config: func(c *config.Config) {
