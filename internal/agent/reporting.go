@@ -100,6 +100,12 @@ func (a *Agent) buildEvents() {
 			}
 			return ""
 		},
+		NodeUID: func() types.UID {
+			if n := a.member.node.Value().object; n != nil {
+				return n.UID
+			}
+			return ""
+		},
 	})
 }
 

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -31,15 +32,15 @@ func public(n note.Note) bool {
 	return false
 }
 
-// eventOf returns a note as an event. at makes its name; no two events may have the same. version is the resourceVersion of the object,
-// if it is known.
-func eventOf(n note.Note, node, version string, at int64) *corev1.Event {
+// eventOf returns a note as an event. at makes its name; no two events may have the same. version is the resourceVersion of the object
+// and uid the UID of the node's, if they are known.
+func eventOf(n note.Note, node string, uid types.UID, version string, at int64) *corev1.Event {
 	about := corev1.ObjectReference{Kind: n.About.Kind, APIVersion: "v1", Name: n.About.Name, Namespace: n.About.Namespace, UID: n.About.UID,
 		FieldPath: n.About.FieldPath, ResourceVersion: version}
 	namespace := n.About.Namespace
 	if n.About.Kind == "Node" {
-		// Events of nodes have always had the name as UID, and `kubectl describe node` looks for that.
-		about.Name, about.UID, about.Namespace = node, types.UID(node), ""
+		// `kubectl describe node` looks for the object's UID, and for the name as UID, which events of nodes had for many years.
+		about.Name, about.UID, about.Namespace = node, cmp.Or(uid, types.UID(node)), ""
 		namespace = metav1.NamespaceDefault
 	}
 	when := metav1.NewTime(n.At)

@@ -55,6 +55,8 @@ type Config struct {
 	Sender Sender
 	// Version returns the resourceVersion of a pod, empty if it has none; nil is fine.
 	Version func(types.UID) string
+	// NodeUID returns the UID of the node's object, empty if it is not known; nil is fine.
+	NodeUID func() types.UID
 	Log     *slog.Logger
 }
 
@@ -93,6 +95,9 @@ type Loop struct {
 func New(c Config) *Loop {
 	if c.Version == nil {
 		c.Version = func(types.UID) string { return "" }
+	}
+	if c.NodeUID == nil {
+		c.NodeUID = func() types.UID { return "" }
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -194,7 +199,7 @@ func (l *Loop) tell(ctx, sending context.Context, n note.Note) {
 		return
 	}
 	l.named = max(l.named+1, n.At.UnixNano())
-	event := eventOf(n, l.cfg.Node, l.cfg.Version(n.About.UID), l.named)
+	event := eventOf(n, l.cfg.Node, l.cfg.NodeUID(), l.cfg.Version(n.About.UID), l.named)
 	result, err := l.correlator.EventCorrelate(event)
 	if err != nil {
 		l.reject(event, fmt.Errorf("correlate events: %w", err))

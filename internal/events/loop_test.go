@@ -202,6 +202,13 @@ func TestEventsSayWhatAndAboutWhom(t *testing.T) {
 			t.Errorf("got %v", got)
 		}
 	})
+	bubble(t, "294: the node by the UID of its object", func(t *testing.T) {
+		l, a, _ := running(t, func(c *events.Config) { c.NodeUID = func() types.UID { return "0b0a" } })
+		l.Sink(note.Note{At: time.Now(), About: note.About{Kind: "Node"}, Reason: "NodeReady"})
+		if got := a.all(); len(got) != 1 || got[0].InvolvedObject.UID != "0b0a" {
+			t.Errorf("got %v", got)
+		}
+	})
 	bubble(t, "315: a static pod, by the UID of its manifest", func(t *testing.T) {
 		l, a, _ := running(t, nil)
 		n := of("web-n1", "Started", "Container started")
