@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,6 +91,30 @@ spec: {restartPolicy: Never, volumes: [{name: d, hostPath: {path: `+dir+`}}], co
 	m.restart(t)
 	counter.crash("main")
 	eventually(t, func() error { return counter.hasRestarted("main", count+1) })
+}
+
+// An agent that is told to end, as for an upgrade, while pods begin does not make one fail that is to run once.
+func TestUpgradeFailsNoPod(t *testing.T) {
+	t.Parallel()
+	m := ownMember(t)
+	ns := m.plane.Namespace(t)
+	throw := dice(t)
+	for round := range 3 {
+		var pods []*guest
+		for i := range 5 {
+			pods = append(pods, m.create(t, ns, fmt.Sprint("once-", round, "-", i), `
+spec: {restartPolicy: Never, containers: [{name: main, image: BOX, args: [exit, "0"]}]}`))
+		}
+		<-time.After(time.Duration(100+throw.IntN(400)) * time.Millisecond) // some are starting then
+		m.end(t, syscall.SIGTERM)
+		m.start(t)
+		for _, g := range pods {
+			p := g.until("over", func(p *v1.Pod) bool { return p.Status.Phase == v1.PodSucceeded || p.Status.Phase == v1.PodFailed })
+			if p.Status.Phase == v1.PodFailed {
+				t.Errorf("pod %s failed: %+v", g.name, apiStatus(p, "main").State.Terminated)
+			}
+		}
+	}
 }
 
 // cutShort tells whether a container did not begin to run because the agent that asked for it went away.
