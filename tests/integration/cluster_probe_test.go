@@ -339,3 +339,43 @@ func newRedirect(t *testing.T, to string) int {
 	})
 	return l.Addr().(*net.TCPAddr).Port
 }
+
+// What was known of a container's readiness holds when the agent starts again, until it has been asked anew, which is spread over
+// a period; a pod that is new to the agent is asked at once all the same (behaviours 24, 116, 354).
+func TestReadinessOverARestartOfTheAgent(t *testing.T) {
+	t.Parallel()
+	m := ownMember(t)
+	ns := m.plane.Namespace(t)
+	w := newWard(t)
+	const slow = "periodSeconds: 10, failureThreshold: 1"
+	spec := func(path, pace string) string {
+		return "spec: {hostNetwork: true, containers: [{name: main, image: BOX, readinessProbe: " + strings.Replace(w.probe(path), "periodSeconds: 1, failureThreshold: 1", pace, 1) + "}]}"
+	}
+	w.set("well", true)
+	well := m.create(t, ns, "well", spec("well", slow))
+	m.create(t, ns, "sick", spec("sick", slow)).until("running", func(p *v1.Pod) bool { return p.Status.Phase == v1.PodRunning })
+	well.untilReady()
+	eventually(t, func() error {
+		if w.askedOf("sick") == 0 {
+			return fmt.Errorf("nobody has asked")
+		}
+		return nil
+	})
+	m.kill(t)
+	w.set("well", false)
+	w.set("sick", true)
+	seen := m.watchPods(t, ns, func(p *v1.Pod) []string { return []string{fmt.Sprint(p.Name, " ", isReady(p))} })
+	m.start(t)
+	w.set("new", true)
+	fresh := m.create(t, ns, "fresh", spec("new", "periodSeconds: 3600"))
+	started := apiStatus(fresh.untilReady(), "main").State.Running.StartedAt.Time // to the second
+	if after := w.toldAt("new").Sub(started); after > 5*time.Second {
+		t.Errorf("a new pod was asked %v after its start", after)
+	}
+	for path, ready := range map[string]bool{"well": false, "sick": true} {
+		at := seen.await(t, fmt.Sprint(path, " ", ready))
+		if told := w.toldAt(path); told.IsZero() || at.Before(told) {
+			t.Errorf("%s was shown as ready=%v before anybody had asked it", path, ready)
+		}
+	}
+}
