@@ -15,7 +15,7 @@ func (a *Agent) follow(ctx context.Context) error {
 	for {
 		snapshot, newer := a.merge.Cell().Get()
 		empty, emptied := a.emptied.Get()
-		w := worker.Wanted{Pods: snapshot.Pods, Ready: snapshot.Ready}
+		w := worker.Wanted{Pods: snapshot.Pods, Ready: snapshot.Ready, Spoken: snapshot.Spoken}
 		for _, p := range snapshot.Problems {
 			w.Doubt = w.Doubt || p.Unknown
 		}

@@ -195,7 +195,7 @@ func (a *Agent) Save(_ context.Context, uid types.UID, r plan.Record) error {
 	if before != nil && after != nil && after.Deadline.After(before.Deadline.Add(time.Millisecond)) {
 		w.violate("%s: the deadline was put off", uid)
 	}
-	if after != nil && (after.Cause == plan.Removed || after.Cause == plan.Orphaned) && !a.wanted.Value().Ready {
+	if after != nil && (after.Cause == plan.Removed || after.Cause == plan.Orphaned) && !w.mayEnd(a.wanted.Value(), uid) {
 		w.violate("%s: stopped before all sources have spoken", uid)
 	}
 	w.ledger[uid] = roundTrip(r)
@@ -215,4 +215,18 @@ func (a *Agent) Forget(_ context.Context, uid types.UID) error {
 	}
 	delete(w.ledger, uid)
 	return nil
+}
+
+// mayEnd tells whether it is known that nobody wants a pod: all sources have spoken, or all of the kind it came from, or there is a
+// newer version of it. The caller holds mu.
+func (w *World) mayEnd(wanted worker.Wanted, uid types.UID) bool {
+	if wanted.Ready || wanted.Pods[uid] == nil && wanted.Spoken[w.sources[uid]] {
+		return true
+	}
+	for _, d := range wanted.Pods {
+		if d.Static() && d.UID() != uid && d.Pod.Name == w.names[uid] {
+			return true
+		}
+	}
+	return false
 }

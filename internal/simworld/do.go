@@ -32,6 +32,9 @@ func (a *Agent) Do(ctx context.Context, d *pod.Desired, e plan.Effect, _ plan.Se
 	w.effects++
 	mine := w.effects
 	w.names[d.UID()] = d.Pod.Name
+	if d.Source != pod.FromRuntime {
+		w.sources[d.UID()] = d.Source
+	}
 	delay := w.delay()
 	begun := !a.dead
 	if begun {

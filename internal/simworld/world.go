@@ -31,6 +31,7 @@ type World struct {
 	dirs    map[types.UID]bool
 	ledger  map[types.UID]plan.Record
 	names   map[types.UID]string // full names, for the check that no two versions of a pod run
+	sources map[types.UID]pod.Source
 	nextID  int
 	agent   *Agent
 	scripts map[string]Script
@@ -123,7 +124,7 @@ func New(seed uint64) *World {
 		rand:      rand.New(rand.NewPCG(seed, 0xb05)),
 		sandboxes: map[string]*sandbox{}, containers: map[string]*container{}, volumes: map[types.UID]map[string]uint64{}, objects: map[types.UID]object{},
 		cgroups: map[types.UID]bool{}, dirs: map[types.UID]bool{}, ledger: map[types.UID]plan.Record{},
-		names: map[types.UID]string{}, scripts: map[string]Script{}, preStops: map[string]int{}, deadlines: map[string]time.Time{}, postStarts: map[string]int{},
+		names: map[types.UID]string{}, sources: map[types.UID]pod.Source{}, scripts: map[string]Script{}, preStops: map[string]int{}, deadlines: map[string]time.Time{}, postStarts: map[string]int{},
 		faults: Faults{SlowMost: 20 * time.Millisecond},
 	}
 }

@@ -50,7 +50,9 @@ func NewAPI(cfg APIConfig) *API {
 	if cfg.Away == nil {
 		cfg.Away = func() (bool, <-chan struct{}) { return true, nil }
 	}
-	return &API{cfg: cfg}
+	a := &API{cfg: cfg}
+	a.out.Set(Snapshot{Source: pod.FromAPI})
+	return a
 }
 
 // Cell holds what the API server wants of this node now.
@@ -81,7 +83,7 @@ func (a *API) Run(ctx context.Context) error {
 }
 
 func (a *API) take(bound Bound, now time.Time) Snapshot {
-	next := Snapshot{Pods: make(map[types.UID]*pod.Desired, len(bound.Pods)), Ready: bound.Synced}
+	next := Snapshot{Pods: make(map[types.UID]*pod.Desired, len(bound.Pods)), Ready: bound.Synced, Source: pod.FromAPI}
 	judged := make(map[types.UID]*v1.Pod, len(bound.Pods))
 	for _, p := range bound.Pods {
 		if IsMirror(p) || p.UID == "" {

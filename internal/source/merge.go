@@ -116,7 +116,7 @@ func join(all []Snapshot, last Snapshot) (Snapshot, []mergeClash) {
 	for _, d := range last.Pods {
 		holder[pod.FullNameOf(d.Pod)] = d.Source
 	}
-	next := Snapshot{Pods: map[types.UID]*pod.Desired{}, Ready: true}
+	next := Snapshot{Pods: map[types.UID]*pod.Desired{}, Ready: true, Spoken: spoken(all)}
 	type candidate struct {
 		*pod.Desired
 		full pod.FullName
@@ -155,4 +155,18 @@ func join(all []Snapshot, last Snapshot) (Snapshot, []mergeClash) {
 			Messages: []string{"pod " + c.Pod.Namespace + "/" + c.Pod.Name + " " + why}}})
 	}
 	return next, clashes
+}
+
+// spoken are the kinds of source of which each one has spoken.
+func spoken(all []Snapshot) map[pod.Source]bool {
+	kinds := map[pod.Source]bool{}
+	for _, s := range all {
+		kinds[s.Source] = true
+	}
+	for _, s := range all {
+		if !s.Ready {
+			delete(kinds, s.Source)
+		}
+	}
+	return kinds
 }

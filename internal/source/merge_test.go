@@ -83,3 +83,19 @@ func TestMergeMoveBetweenSources(t *testing.T) {
 		t.Errorf("after: %q, %d clashes; want the new one, and none", images(after), len(clashes))
 	}
 }
+
+// What kinds of source have spoken is known kind by kind: the manifests count while the API server is silent.
+func TestMergeKnowsWhoHasSpoken(t *testing.T) {
+	file, second, api := says(pod.FromFile, true), says(pod.FromFile, false), says(pod.FromAPI, false)
+	file.Source, second.Source, api.Source = pod.FromFile, pod.FromFile, pod.FromAPI
+	if s, _ := join([]Snapshot{file, api}, Snapshot{}); s.Ready || !s.Spoken[pod.FromFile] || s.Spoken[pod.FromAPI] || s.Spoken[pod.FromURL] {
+		t.Errorf("the API server is silent: %+v", s.Spoken)
+	}
+	if s, _ := join([]Snapshot{file, second, api}, Snapshot{}); s.Spoken[pod.FromFile] {
+		t.Errorf("one directory is silent: %+v", s.Spoken)
+	}
+	api.Ready = true
+	if s, _ := join([]Snapshot{file, api}, Snapshot{}); !s.Ready || !s.Spoken[pod.FromAPI] {
+		t.Errorf("all have spoken: %+v", s)
+	}
+}

@@ -68,8 +68,10 @@ func newShelf(source pod.Source, nodeName string, running func(types.UID) bool, 
 	if running == nil {
 		running = func(types.UID) bool { return false }
 	}
-	return &shelf{source: source, nodeName: nodeName, running: running, log: log, notes: notes,
+	s := &shelf{source: source, nodeName: nodeName, running: running, log: log, notes: notes,
 		held: map[string]*held{}, clashes: map[clashKey]time.Time{}}
+	s.out.Set(Snapshot{Source: source})
+	return s
 }
 
 func (s *shelf) of(origin string) *held {
@@ -183,7 +185,7 @@ func (s *shelf) inOrder() []string {
 // publish puts the pods together and tells whether a clash waits to be told, and when.
 func (s *shelf) publish(now time.Time) (again time.Time) {
 	pods, holders, clashes := s.choose()
-	next := Snapshot{Pods: pods, Ready: s.ready}
+	next := Snapshot{Pods: pods, Ready: s.ready, Source: s.source}
 	for _, origin := range s.inOrder() {
 		if p := s.held[origin].problem; p != nil {
 			next.Problems = append(next.Problems, *p)

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -15,6 +16,11 @@ type Snapshot struct {
 	Pods map[types.UID]*pod.Desired
 	// Ready is true once the source has spoken. Until then nothing may be ended for want of being named (behaviour 6).
 	Ready bool
+	// Source is what kind of source it is of; empty where several are joined.
+	Source pod.Source
+	// Spoken holds, where several are joined, the kinds of source of which each one has spoken. A pod of such a kind that is not in
+	// Pods is not wanted any more, whatever other sources may still say.
+	Spoken map[pod.Source]bool
 	// Problems tells which manifests cannot be used, in the order of their origins.
 	Problems []Problem
 }
@@ -42,7 +48,7 @@ func (p Problem) Equal(o Problem) bool {
 
 // same tells whether a reader of one snapshot learns nothing from the other.
 func (s Snapshot) same(o Snapshot) bool {
-	if s.Ready != o.Ready || len(s.Pods) != len(o.Pods) || !slices.EqualFunc(s.Problems, o.Problems, Problem.Equal) {
+	if s.Ready != o.Ready || s.Source != o.Source || !maps.Equal(s.Spoken, o.Spoken) || len(s.Pods) != len(o.Pods) || !slices.EqualFunc(s.Problems, o.Problems, Problem.Equal) {
 		return false
 	}
 	for uid, d := range s.Pods {

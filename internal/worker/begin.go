@@ -42,7 +42,7 @@ func (s *Set) begin(wanted Wanted, node Node) []*running {
 // Until every source has spoken nobody can know that (behaviour 6).
 func (s *Set) leftovers(wanted Wanted) []types.UID {
 	if !wanted.Ready || wanted.Doubt {
-		return nil
+		return s.superseded(wanted)
 	}
 	uids := map[types.UID]bool{}
 	for uid, st := range s.strays {
@@ -70,6 +70,27 @@ func (s *Set) leftovers(wanted Wanted) []types.UID {
 		if !slices.Contains(out, uid) {
 			delete(s.found, uid)
 		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// superseded are the leftovers that are older versions of static pods.
+func (s *Set) superseded(wanted Wanted) []types.UID {
+	var out []types.UID
+	look := func(uid types.UID, namespace, name string) {
+		full := pod.FullName(name + "_" + namespace)
+		if name != "" && wanted.Pods[uid] == nil && s.workers[uid] == nil && !slices.Contains(out, uid) && wanted.staticOf(full) {
+			out = append(out, uid)
+		}
+	}
+	for uid, st := range s.strays {
+		if !s.cfg.LeaveStrays {
+			look(uid, st.namespace, st.name)
+		}
+	}
+	for uid, r := range s.cfg.Remembered {
+		look(uid, r.Namespace, r.Name)
 	}
 	slices.Sort(out)
 	return out

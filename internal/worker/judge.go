@@ -11,7 +11,7 @@ import (
 
 // judge asks admission about the pods it has not spoken of, oldest first. A pod that the ledger knows as admitted, or
 // that has containers, is not judged again (pains, row 1). The verdicts are the Set's own.
-func (s *Set) judge() {
+func (s *Set) judge(listed bool) {
 	var open []*running
 	var staying, ending []*pod.Desired
 	for _, w := range s.workers {
@@ -35,7 +35,7 @@ func (s *Set) judge() {
 	for _, w := range open {
 		in := w.inbox.read()
 		switch {
-		case in.observed.Inspected.IsZero(): // it may have containers
+		case in.observed.Inspected.IsZero() || !listed: // it, or an older version of it, may have containers
 			w.verdict = plan.Verdict{Message: "what the runtime has of the pod is not known yet"}
 		case s.rival(w) != "": // the older version holds what this one needs
 			w.verdict = plan.Verdict{Message: "an older version of the pod has not ended yet"}

@@ -19,6 +19,9 @@ type Wanted struct {
 	Pods map[types.UID]*pod.Desired
 	// Ready is true once every source has spoken.
 	Ready bool
+	// Spoken holds the kinds of source of which each one has spoken: a pod of such a kind that is not in Pods is not wanted any
+	// more, though another kind may be silent. A control plane whose own manifests are edited while it is down depends on that.
+	Spoken map[pod.Source]bool
 	// Doubt is true while a manifest cannot be read and never could be since the start: pods that nobody names may be
 	// its, so they are left alone.
 	Doubt bool
@@ -261,7 +264,7 @@ func (s *Set) reconcile(n news) []*running {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fresh := s.begin(n.wanted, n.node)
-	s.judge()
+	s.judge(!n.node.Relisted.IsZero())
 	for _, w := range s.workers {
 		s.inform(w, n)
 	}
@@ -280,13 +283,13 @@ func (s *Set) inform(w *running, n news) {
 		w.again = now
 	case ok:
 		d = now
-	case d.Wanted && n.wanted.Ready:
+	case d.Wanted && n.wanted.knows(d):
 		gone := *d
 		gone.Wanted = false
 		d = &gone
 	}
 	w.inbox.tell(d, plan.Facts{
-		SourcesReady: n.wanted.Ready,
+		SourcesReady: n.wanted.knows(d) || n.wanted.supersedes(d),
 		RuntimeUp:    n.node.RuntimeUp, RuntimeMessage: n.node.RuntimeMessage,
 		NetworkReady: n.node.NetworkReady, NetworkMessage: n.node.NetworkMessage,
 		Rival: s.rival(w), Verdict: w.verdict, Order: stricter(w.preempted, n.orders[w.uid]), Staying: n.node.Staying,
@@ -302,13 +305,35 @@ func stricter(a, b *plan.Order) *plan.Order {
 	return a
 }
 
-// rival is an older pod of the same full name that has not ended yet.
+// knows tells whether everybody has spoken who could want a pod.
+func (w Wanted) knows(d *pod.Desired) bool { return w.Ready || d.Static() && w.Spoken[d.Source] }
+
+// supersedes tells whether a static pod is wanted that has the name of a pod that nobody names. That is proof enough that the
+// latter is an older version of it, whatever silent sources may still say (behaviours 8, 16).
+func (w Wanted) supersedes(d *pod.Desired) bool {
+	return d.Source == pod.FromRuntime && !d.Wanted && w.staticOf(pod.FullNameOf(d.Pod))
+}
+
+func (w Wanted) staticOf(full pod.FullName) bool {
+	for _, d := range w.Pods {
+		if d.Static() && pod.FullNameOf(d.Pod) == full {
+			return true
+		}
+	}
+	return false
+}
+
+// rival is another pod of the same full name that has to end first: an older one, or one that nobody names.
 func (s *Set) rival(w *running) types.UID {
 	if w.full == "" {
 		return ""
 	}
+	wanted := w.inbox.read().desired.Wanted
 	for _, other := range s.workers {
-		if other.full == w.full && other.order < w.order {
+		if other == w || other.full != w.full {
+			continue
+		}
+		if other.order < w.order || wanted && !other.inbox.read().desired.Wanted {
 			return other.uid
 		}
 	}
