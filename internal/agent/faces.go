@@ -40,8 +40,9 @@ func (a *Agent) buildFaces(level *slog.LevelVar) error {
 		Checks:    []serve.Check{a.hearing},
 		Debugging: defaultOn(k.EnableDebuggingHandlers), Profiling: defaultOn(k.EnableProfilingHandler),
 		MirrorUID: a.mirrorUID, Forward: a.client, Containers: a.client, CheckpointsDir: filepath.Join(a.cfg.RootDir, "checkpoints"),
-		SystemLogQuery: k.EnableSystemLogQuery != nil && *k.EnableSystemLogQuery,
-		Kubelet:        &a.cfg.Redacted().Kubelet, About: &serve.About{Version: Kubernetes, Started: time.Now()}, Flags: a.cfg.FlagValues, Log: a.log,
+		SplitLogStreams: a.cfg.Gate("PodLogsQuerySplitStreams"),
+		SystemLogQuery:  k.EnableSystemLogQuery != nil && *k.EnableSystemLogQuery,
+		Kubelet:         &a.cfg.Redacted().Kubelet, About: &serve.About{Version: Kubernetes, Started: time.Now()}, Flags: a.cfg.FlagValues, Log: a.log,
 	}
 	if defaultOn(k.EnableSystemLogHandler) {
 		config.SystemLogsDir = "/var/log"

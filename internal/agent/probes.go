@@ -9,6 +9,7 @@ import (
 	"github.com/bosun-project/bosun/internal/admission"
 	"github.com/bosun-project/bosun/internal/ask"
 	"github.com/bosun-project/bosun/internal/health"
+	"github.com/bosun-project/bosun/internal/host"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
 	"github.com/bosun-project/bosun/internal/probe"
@@ -99,7 +100,7 @@ func (a *Agent) judge(candidate *pod.Desired, staying []*pod.Desired) plan.Verdi
 		node.Labels, node.Taints = own.object.Labels, own.object.Spec.Taints
 	}
 	if a.host.AppArmor {
-		node.AppArmor = &admission.AppArmor{}
+		node.AppArmor = &admission.AppArmor{Loaded: host.AppArmorProfiles("/sys/kernel/security/apparmor/profiles")}
 	}
 	return admission.Judge(candidate, staying, node)
 }

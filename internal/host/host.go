@@ -77,6 +77,21 @@ func appArmor(parameter string) bool {
 	return err == nil && strings.HasPrefix(string(text), "Y")
 }
 
+// AppArmorProfiles are the names of the profiles that the kernel has loaded; nil if its list cannot be read.
+func AppArmorProfiles(list string) map[string]bool {
+	text, err := os.ReadFile(list)
+	if err != nil {
+		return nil
+	}
+	loaded := map[string]bool{}
+	for line := range strings.Lines(string(text)) { // "name (enforce)"; names may hold blanks
+		if at := strings.LastIndex(line, " ("); at > 0 {
+			loaded[line[:at]] = true
+		}
+	}
+	return loaded
+}
+
 // Disk is the size in bytes of the file system that holds a directory.
 func Disk(dir string) (int64, error) {
 	var fs unix.Statfs_t

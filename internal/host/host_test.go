@@ -61,3 +61,17 @@ func TestRead(t *testing.T) {
 		t.Errorf("Read() = %+v, %v", f, err)
 	}
 }
+
+func TestAppArmorProfiles(t *testing.T) {
+	list := filepath.Join(t.TempDir(), "profiles")
+	if got := AppArmorProfiles(list); got != nil {
+		t.Errorf("without a list: %v", got)
+	}
+	if err := os.WriteFile(list, []byte("cri-containerd.apparmor.d (enforce)\nmy profile (complain)\n\nodd\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := AppArmorProfiles(list)
+	if len(got) != 2 || !got["cri-containerd.apparmor.d"] || !got["my profile"] {
+		t.Errorf("got %v", got)
+	}
+}
