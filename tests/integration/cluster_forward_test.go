@@ -114,10 +114,9 @@ spec:
 	))
 	g.kubectl(t, ns, "exec", "told", "-c", "main", "--", "touch", "/ready")
 	g.untilReady()
-	text := m.kubectl(t, ns, "describe", "pod", "told")
-	if err := containsAll(text, "Events:", "Started", "kubelet", "Container started", "Readiness probe failed"); err != nil {
-		t.Error(err)
-	}
+	eventually(t, func() error {
+		return containsAll(m.kubectl(t, ns, "describe", "pod", "told"), "Events:", "Started", "kubelet", "Container started", "Readiness probe failed")
+	})
 	g.remove()
 	eventually(t, events("Killing Normal spec.containers{main}"+from+"Stopping container main"))
 }

@@ -57,9 +57,9 @@ spec: {terminationGracePeriodSeconds: 1, containers: [{name: main, image: SHELL,
 	}
 	same(t, "its log", m.kubectl(t, "default", "logs", b.full()), "edition 1\n")
 	same(t, "what it answers", m.kubectl(t, "default", "exec", b.full(), "--", "sh", "-c", "echo $EDITION"), "1\n")
-	if text := m.kubectl(t, "default", "describe", "pod", b.full()); !strings.Contains(text, "Container started") {
-		t.Errorf("kubectl describe shows no events:\n%s", text)
-	}
+	eventually(t, func() error {
+		return containsAll(m.kubectl(t, "default", "describe", "pod", b.full()), "Events:", "Container started")
+	})
 
 	m.kubectl(t, "default", "delete", "pod", b.full(), "--wait=false")
 	second := m.mirror(t, b, p, "ready", isReady)
