@@ -198,7 +198,9 @@ func (l *Loop) renewed(e *lease, answer *authentication.TokenRequest, began time
 	l.mu.Unlock()
 	if current && l.cfg.Keep != nil {
 		kind, namespace, name := e.keptAs()
-		l.cfg.Keep.Store(kind, namespace, name, answer)
+		kept := answer.DeepCopy()
+		kept.Namespace, kept.Name = namespace, name // the answer has the name of the account, which has many tokens
+		l.cfg.Keep.Store(kind, namespace, name, kept)
 	}
 }
 
