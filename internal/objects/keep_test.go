@@ -78,7 +78,7 @@ func TestKeptObjects(t *testing.T) {
 }
 
 func TestKeptObjectsOfASilentServer(t *testing.T) {
-	kept := &memory{kept: map[string]runtime.Object{"ConfigMap shop/m": keptMap("old")}}
+	kept := &memory{kept: map[string]runtime.Object{"ConfigMap shop/m": configMap("old")}}
 	bubble(t, Config{Keep: kept}, func(b *bench) {
 		b.server.silent[m] = true
 		b.want(podOf(fromMap("m")))
@@ -91,7 +91,7 @@ func TestKeptObjectsOfASilentServer(t *testing.T) {
 
 // What was kept is for when the API server cannot be asked, not for when it says no.
 func TestKeptObjectThatIsRefused(t *testing.T) {
-	kept := &memory{kept: map[string]runtime.Object{"ConfigMap shop/m": keptMap("old")}}
+	kept := &memory{kept: map[string]runtime.Object{"ConfigMap shop/m": configMap("old")}}
 	bubble(t, Config{Keep: kept}, func(b *bench) {
 		b.server.fails[m] = []error{errForbidden}
 		b.server.put(m, configMap("new"))
@@ -100,11 +100,4 @@ func TestKeptObjectThatIsRefused(t *testing.T) {
 			t.Errorf("%v, %v", got, err)
 		}
 	})
-}
-
-// keptMap is a ConfigMap as it was kept, with its name.
-func keptMap(value string) *v1.ConfigMap {
-	c := configMap(value)
-	c.Namespace, c.Name = "shop", "m"
-	return c
 }
