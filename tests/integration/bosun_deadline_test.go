@@ -14,9 +14,9 @@ func long() bool { return os.Getenv("BOSUN_TEST_LONG") != "" }
 
 // An agent that is killed in any second of a pod's termination ends it by the same deadline, and its hook runs once (issue:
 // health; behaviours 133, 143, 144). One crash meets many pods, each in another second: of 10, or with BOSUN_TEST_LONG of the
-// 30 that most pods have.
+// 30 that most pods have. Beside other tests the runtime may take seconds for a kill: then it counts that no grace begins anew.
 func TestCrashInEachSecondOfTermination(t *testing.T) {
-	grace, tolerance := 10, 2*time.Second // on a busy machine
+	grace, tolerance := 10, 5*time.Second // on a busy machine
 	if long() {
 		grace, tolerance = 30, time.Second
 	} else {
@@ -48,7 +48,7 @@ func TestCrashInEachSecondOfTermination(t *testing.T) {
 
 // An agent that is killed again and again while a pod ends does no better and no worse.
 func TestCrashesDuringTermination(t *testing.T) {
-	grace, tolerance := 10, 2*time.Second
+	grace, tolerance := 10, 5*time.Second
 	if long() {
 		grace, tolerance = 30, time.Second
 	} else {

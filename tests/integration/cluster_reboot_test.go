@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,9 +89,13 @@ spec:
 		return containsAll(m.kubectl(t, "default", "get", "events", "-o", "jsonpath={range .items[*]}{.reason}: {.message}\n{end}"),
 			"Rebooted: Node "+m.name+" has been rebooted, boot id: second-boot", "SandboxChanged: Pod sandbox changed, it will be killed and re-created.")
 	})
-	if all, err := static.node.sandboxesOf(mirrored.name); err != nil || len(all) == 0 || all[0].Metadata.Attempt != 1 {
-		t.Errorf("sandboxes of the static pod: %v, %v", all, err)
-	}
+	eventually(t, func() error {
+		all, err := static.sandboxesOf(mirrored.name)
+		if err == nil && (len(all) == 0 || all[0].Metadata.Attempt != 1) {
+			err = fmt.Errorf("sandboxes of the static pod: %v", all)
+		}
+		return err
+	})
 }
 
 // words is a text with its white space made one space each.
