@@ -12,6 +12,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 
 	"github.com/bosun-project/bosun/internal/testbed/controlplane"
 )
@@ -195,4 +196,14 @@ func pemDecode(text []byte) (content, rest []byte) {
 		return nil, rest
 	}
 	return block.Bytes, rest
+}
+
+// parsePod reads the text of a pod.
+func parsePod(t *testing.T, text string) *v1.Pod {
+	t.Helper()
+	p := &v1.Pod{}
+	if err := yaml.UnmarshalStrict([]byte(expand.Replace(text)), p); err != nil {
+		t.Fatal(err)
+	}
+	return p
 }

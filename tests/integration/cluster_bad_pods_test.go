@@ -15,7 +15,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-	"sigs.k8s.io/yaml"
 )
 
 // Somebody deletes the Node object: the node registers again, with an event, and its pods do not notice.
@@ -68,10 +67,7 @@ func TestNodeObjectDeleted(t *testing.T) {
 // again makes a pod as soon as the API server takes one of its name, and sees it off only if the test does not.
 func (m *member) again(t *testing.T, ns, name, spec string) *guest {
 	t.Helper()
-	p := &v1.Pod{}
-	if err := yaml.UnmarshalStrict([]byte(expand.Replace(m.text(name, spec))), p); err != nil {
-		t.Fatal(err)
-	}
+	p := parsePod(t, m.text(name, spec))
 	p.Spec.NodeName = m.name
 	var made *v1.Pod
 	eventually(t, func() (err error) {
@@ -163,11 +159,7 @@ func TestManyPodsAtOnce(t *testing.T) { // not in parallel: it measures time
 	}
 	m := ownMember(t, "--max-pods="+strconv.Itoa(count+10))
 	ns := m.plane.Namespace(t)
-	p := &v1.Pod{}
-	text := m.text("x", "spec: {terminationGracePeriodSeconds: 1, hostNetwork: true, automountServiceAccountToken: false, containers: [{name: main, image: BOX}]}")
-	if err := yaml.UnmarshalStrict([]byte(expand.Replace(text)), p); err != nil {
-		t.Fatal(err)
-	}
+	p := parsePod(t, m.text("x", "spec: {terminationGracePeriodSeconds: 1, hostNetwork: true, automountServiceAccountToken: false, containers: [{name: main, image: BOX}]}"))
 	p.Spec.NodeName = m.name
 	began := time.Now()
 	var making sync.WaitGroup
