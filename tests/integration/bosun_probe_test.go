@@ -58,9 +58,9 @@ spec:
 // The agent's own share of a command that is run as a probe is small: 100 pods with one each 10 s cost less than 1 % of a
 // processor (issue: health). 10 pods with one each second are as many commands; with BOSUN_TEST_LONG it is 100 pods.
 func TestExecProbesAreCheap(t *testing.T) {
-	pods, period, lasting := 10, 1, 10*time.Second
+	pods, period, lasting, most := 10, 1, 10*time.Second, 0.02 // beside other tests everything costs more
 	if long() {
-		pods, period, lasting = 100, 10, time.Minute
+		pods, period, lasting, most = 100, 10, time.Minute, 0.01
 	} else {
 		t.Parallel()
 	}
@@ -82,8 +82,8 @@ spec:
 	asked := n.probes(t)["successful"] - before["successful"]
 	share := 10 * used.Seconds() / asked // of ten commands a second, were the machine busy with others or not
 	t.Logf("%d pods with a command each %d s: %.0f commands in %v; ten a second cost the agent %.2f %% of a processor", pods, period, asked, lasting, 100*share)
-	if asked < 20 || share > 0.01 {
-		t.Errorf("%.0f commands were run, and ten a second cost the agent %.2f %% of a processor, want less than 1 %%", asked, 100*share)
+	if asked < 20 || share > most {
+		t.Errorf("%.0f commands were run, and ten a second cost the agent %.2f %% of a processor, want less than %.0f %%", asked, 100*share, 100*most)
 	}
 }
 
