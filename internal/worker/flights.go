@@ -20,6 +20,8 @@ type flight struct {
 	began     time.Time
 	cancel    context.CancelFunc
 	cancelled bool
+	// last is set on an effect that is cancelled but not yet cut short.
+	last *time.Timer
 }
 
 func newFlights(doer Doer) *flights {
@@ -35,8 +37,7 @@ func (f *flights) want(ctx context.Context, d *pod.Desired, effects []plan.Effec
 	}
 	for key, fl := range f.running {
 		if e, ok := wanted[key]; (!ok || !e.Same(fl.effect)) && !fl.cancelled {
-			fl.cancelled = true
-			fl.cancel()
+			fl.abandon()
 		}
 	}
 	var begun []plan.Effect
@@ -50,7 +51,7 @@ func (f *flights) want(ctx context.Context, d *pod.Desired, effects []plan.Effec
 }
 
 func (f *flights) begin(ctx context.Context, d *pod.Desired, e plan.Effect, seen plan.Seen) {
-	if e.Kind == plan.StartContainer { // it ends with drain, not with the agent
+	if e.Makes() { // drain ends it, not the end of ctx
 		ctx = context.WithoutCancel(ctx)
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -67,6 +68,9 @@ func (f *flights) begin(ctx context.Context, d *pod.Desired, e plan.Effect, seen
 func (f *flights) land(o plan.Outcome) plan.Outcome {
 	key := o.Effect.Key()
 	if fl, ok := f.running[key]; ok {
+		if fl.last != nil {
+			fl.last.Stop()
+		}
 		fl.cancel()
 		delete(f.running, key)
 		if fl.cancelled && o.Failed != nil {
@@ -78,19 +82,27 @@ func (f *flights) land(o plan.Outcome) plan.Outcome {
 	return o
 }
 
-// lastStart is how long a container may still take to start when the agent leaves.
-const lastStart = 3 * time.Second
+// lastMake is how long what makes a sandbox or a container may still take when it is not wanted any more.
+const lastMake = 3 * time.Second
 
-// drain cancels everything and waits until it has returned. But a start that is cut short is a failure to the runtime, and
-// with it a pod has failed that is not to be restarted; so starts come to their end, if they do soon.
+// abandon cancels an effect. One that makes something in the runtime may come to its end, if it does soon: a call that is cut
+// short returns at once, while the runtime goes on for a while and then may leave behind a sandbox that nobody knows of; and
+// a start that is cut short is a failure to the runtime, with which a pod has failed that is not to be restarted.
+func (fl *flight) abandon() {
+	fl.cancelled = true
+	if fl.effect.Makes() {
+		fl.last = time.AfterFunc(lastMake, fl.cancel)
+		return
+	}
+	fl.cancel()
+}
+
+// drain cancels everything and waits until it has returned.
 func (f *flights) drain() {
 	for _, fl := range f.running {
-		if fl.effect.Kind == plan.StartContainer && !fl.cancelled {
-			defer time.AfterFunc(lastStart, fl.cancel).Stop()
-			continue
+		if !fl.cancelled {
+			fl.abandon()
 		}
-		fl.cancelled = true
-		fl.cancel()
 	}
 	for len(f.running) > 0 {
 		f.land(<-f.done)

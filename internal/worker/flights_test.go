@@ -25,48 +25,41 @@ func (s slowDoer) Do(ctx context.Context, _ *pod.Desired, e plan.Effect, _ plan.
 	return plan.Outcome{}
 }
 
-// When the agent leaves, a container that is being started may finish that, for a moment; all else is cut short.
-func TestStartsOutliveTheAgentForAMoment(t *testing.T) {
+// What makes something in the runtime may come to its end for a moment, when the agent leaves and when it is not wanted any
+// more; all else is cut short.
+func TestWhatIsBeingMadeIsNotCutShortAtOnce(t *testing.T) {
+	leave := func(_ context.Context, _ *flights, leave func()) { leave() }
+	unwanted := func(ctx context.Context, f *flights, _ func()) { f.want(ctx, nil, nil, plan.Seen{}) }
 	for _, c := range []struct {
 		name          string
 		takes, lasted time.Duration
 		cancelled     int
+		end           func(context.Context, *flights, func())
 	}{
-		{"soon", time.Second, time.Second, 1},
-		{"late", time.Minute, lastStart, 2},
+		{"the agent leaves, it ends soon", time.Second, time.Second, 1, leave},
+		{"the agent leaves, it hangs", time.Minute, lastMake, 3, leave},
+		{"unwanted, it ends soon", time.Second, time.Second, 1, unwanted},
+		{"unwanted, it hangs", time.Minute, lastMake, 3, unwanted},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, leave := context.WithCancel(t.Context())
-				doer := slowDoer{c.takes, make(chan plan.Kind, 2)}
+				doer := slowDoer{c.takes, make(chan plan.Kind, 3)}
 				f := newFlights(doer)
-				f.want(ctx, nil, []plan.Effect{{Kind: plan.StartContainer, Container: "a"}, {Kind: plan.CreateContainer, Container: "b"}}, plan.Seen{})
+				f.want(ctx, nil, []plan.Effect{
+					{Kind: plan.StartContainer, Container: "a"}, {Kind: plan.RunSandbox}, {Kind: plan.EnsureImage, Container: "b"},
+				}, plan.Seen{})
 				began := time.Now()
-				leave()
+				c.end(ctx, f, leave)
 				synctest.Wait()
 				f.drain()
 				if lasted := time.Since(began); lasted != c.lasted {
 					t.Errorf("it took %v, want %v", lasted, c.lasted)
 				}
-				if kind := <-doer.cancelled; kind != plan.CreateContainer || len(doer.cancelled) != c.cancelled-1 {
-					t.Errorf("%v was cancelled first, and %d others", kind, len(doer.cancelled))
+				if kind := <-doer.cancelled; kind != plan.EnsureImage || len(doer.cancelled) != c.cancelled-1 {
+					t.Errorf("%v was cut short first, and %d others", kind, len(doer.cancelled))
 				}
 			})
 		})
 	}
-}
-
-// A start that is not wanted any more is cancelled at once.
-func TestStartsAreCancelled(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		doer := slowDoer{time.Minute, make(chan plan.Kind, 1)}
-		f := newFlights(doer)
-		f.want(t.Context(), nil, []plan.Effect{{Kind: plan.StartContainer, Container: "a"}}, plan.Seen{})
-		began := time.Now()
-		f.want(t.Context(), nil, nil, plan.Seen{})
-		f.drain()
-		if lasted := time.Since(began); lasted != 0 || len(doer.cancelled) != 1 {
-			t.Errorf("it took %v, want nothing", lasted)
-		}
-	})
 }
