@@ -53,6 +53,7 @@ func TestLearnLeavesItsInputAlone(t *testing.T) {
 				Stop:       &Stop{Cause: Removed},
 				Containers: map[string]ContainerMemory{"app": {PreStop: Hook{ID: "c1"}, PostStart: Hook{ID: "c1"}}},
 				Failures:   map[string]Failure{"run sandbox": {Count: 1}},
+				Renewal:    &Renewal{Container: "app", Since: map[string]uint32{"app": 1}},
 			},
 			Session: Session{
 				Attempts: map[string]uint32{"app": 1}, Volumes: map[string]uint64{"v": 1}, Images: map[string]ResolvedImage{"app": {ID: "i"}},
@@ -61,6 +62,11 @@ func TestLearnLeavesItsInputAlone(t *testing.T) {
 		}
 	}
 	m := full()
+	c := m.Clone()
+	c.Kept.Stop.Grace, c.Kept.Renewal.ExitCode, c.Kept.Renewal.Since["app"] = 1, 1, 2
+	if !reflect.DeepEqual(m, full()) {
+		t.Fatal("a clone shares what it holds")
+	}
 	for k := Look; k <= ForgetPod; k++ {
 		for _, failed := range []*Fault{nil, {}, {Class: Soon}, {Class: Cancelled}} {
 			e := Effect{Kind: k, Container: "app", Volume: "w", ID: "c1", Attempt: 7, Image: "j"}
