@@ -72,7 +72,7 @@ func TestClientsVanish(t *testing.T) {
 	m.start(t)
 	m.untilReady(t)
 	ns := m.plane.Namespace(t)
-	g := m.create(t, ns, "server", `
+	g := m.create(t, ns, "vanish-server", `
 spec:
   terminationGracePeriodSeconds: 1
   containers:
@@ -83,7 +83,7 @@ spec:
 	kubectl := func(args ...string) *exec.Cmd {
 		return m.plane.KubectlCommand(t.Context(), append([]string{"-n", ns}, args...)...)
 	}
-	if out, err := kubectl("exec", "server", "-c", "main", "--", "true").CombinedOutput(); err != nil { // what stays open after the first use is open
+	if out, err := kubectl("exec", "vanish-server", "-c", "main", "--", "true").CombinedOutput(); err != nil { // what stays open after the first use is open
 		t.Fatalf("%v: %s", err, out)
 	}
 	before, _ := m.holds(t)
@@ -100,7 +100,7 @@ func (g *guest) execsVanish(kubectl func(...string) *exec.Cmd) {
 	t := g.t
 	for _, command := range []string{"echo begun; cat", "echo begun; while sleep 0.05; do echo more || exit; done"} {
 		for range 3 {
-			cmd := kubectl("exec", "-i", "server", "-c", "main", "--", "sh", "-c", command)
+			cmd := kubectl("exec", "-i", "vanish-server", "-c", "main", "--", "sh", "-c", command)
 			in, err := cmd.StdinPipe()
 			if err != nil {
 				t.Fatal(err)
@@ -121,7 +121,7 @@ func (g *guest) execsVanish(kubectl func(...string) *exec.Cmd) {
 		}
 	}
 	eventually(t, func() error {
-		out, err := kubectl("exec", "server", "-c", "main", "--", "ps").CombinedOutput()
+		out, err := kubectl("exec", "vanish-server", "-c", "main", "--", "ps").CombinedOutput()
 		if err == nil && (strings.Contains(string(out), " cat\n") || strings.Contains(string(out), "begun")) {
 			err = errors.New("a command goes on whose user has vanished")
 		}
@@ -139,7 +139,7 @@ var forwarded = regexp.MustCompile(`Forwarding from 127\.0\.0\.1:(\d+) -> 8080`)
 func (g *guest) forwardsVanish(kubectl func(...string) *exec.Cmd) {
 	t := g.t
 	const streams = 100
-	cmd := kubectl("port-forward", "server", ":8080", "--address=127.0.0.1")
+	cmd := kubectl("port-forward", "vanish-server", ":8080", "--address=127.0.0.1")
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -199,7 +199,7 @@ func (g *guest) forwardsVanish(kubectl func(...string) *exec.Cmd) {
 // followersOutlive has logs followed of a pod that is deleted: the followers get all of it, and end.
 func (g *guest) followersOutlive(kubectl func(...string) *exec.Cmd) {
 	t := g.t
-	short := g.create(t, g.ns, "followed", "spec: {terminationGracePeriodSeconds: 1, containers: [{name: main, image: BOX, args: [lines, \"1000\", then, wait]}]}")
+	short := g.create(t, g.ns, "vanish-followed", "spec: {terminationGracePeriodSeconds: 1, containers: [{name: main, image: BOX, args: [lines, \"1000\", then, wait]}]}")
 	short.untilReady()
 	type ending struct {
 		text string
@@ -207,7 +207,7 @@ func (g *guest) followersOutlive(kubectl func(...string) *exec.Cmd) {
 	}
 	ends := make(chan ending, 5)
 	for range cap(ends) {
-		cmd := kubectl("logs", "-f", "followed")
+		cmd := kubectl("logs", "-f", "vanish-followed")
 		out, err := cmd.StdoutPipe()
 		if err == nil {
 			err = cmd.Start()

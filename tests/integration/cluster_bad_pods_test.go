@@ -22,7 +22,7 @@ func TestNodeObjectDeleted(t *testing.T) {
 	t.Parallel()
 	m := ownMember(t)
 	before := m.untilReady(t)
-	g := m.create(t, m.plane.Namespace(t), "steady", plain)
+	g := m.create(t, m.plane.Namespace(t), "on-deleted-node", plain)
 	g.untilReady()
 	container := g.containerID("main")
 	began := time.Now()
@@ -57,7 +57,7 @@ func TestNodeObjectDeleted(t *testing.T) {
 		}
 		return fmt.Errorf("there is no event of it")
 	})
-	m.create(t, g.ns, "after", plain).untilReady()
+	m.create(t, g.ns, "on-node-again", plain).untilReady()
 	same(t, "container of the pod that was there", g.containerID("main"), container)
 	if p, err := g.now(); err != nil || !isReady(p) {
 		t.Errorf("the pod that was there is not ready any more: %v", err)
@@ -233,8 +233,8 @@ func TestHangingPullOfADeletedPod(t *testing.T) {
 			}
 		})
 	})
-	g := m.create(t, m.plane.Namespace(t), "pulling", "spec: {terminationGracePeriodSeconds: 20, containers: [{name: first, image: BOX}, {name: main, image: \""+registry.Host+"/a/b:v1\"}]}")
-	m.untilLogged(t, "pulling", "Pulling image")
+	g := m.create(t, m.plane.Namespace(t), "hanging-pull", "spec: {terminationGracePeriodSeconds: 20, containers: [{name: first, image: BOX}, {name: main, image: \""+registry.Host+"/a/b:v1\"}]}")
+	m.untilLogged(t, "hanging-pull", "Pulling image")
 	g.until("waiting for the image alone", func(p *v1.Pod) bool {
 		return len(p.Status.ContainerStatuses) == 2 && p.Status.ContainerStatuses[0].State.Running != nil
 	})

@@ -183,7 +183,7 @@ func TestRandomHistoriesOfTheAPI(t *testing.T) {
 			defer x.Heal()
 			m.start(t)
 			m.untilReady(t)
-			s := &saga{member: m, t: t, x: x, random: dice(t), ns: m.plane.Namespace(t), names: []string{"ann", "bob", "cid"}, there: map[string]*guest{}}
+			s := &saga{member: m, t: t, x: x, random: dice(t), ns: m.plane.Namespace(t), names: []string{fmt.Sprint("ann-", i), fmt.Sprint("bob-", i), fmt.Sprint("cid-", i)}, there: map[string]*guest{}}
 			defer func() {
 				if t.Failed() {
 					t.Logf("what happened:\n%s", strings.Join(s.told, "\n"))

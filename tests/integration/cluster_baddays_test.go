@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -94,22 +95,39 @@ func TestAPIServerClosingWatches(t *testing.T) {
 	m.start(t)
 	m.untilReady(t)
 	ns := m.plane.Namespace(t)
-	before, cuts := len(x.Requests()), 0
-	stop := repeatedly(func() time.Duration { return 300 * time.Millisecond }, func() {
-		x.CutWatches("")
-		cuts++
-	})
-	defer stop()
-	for i := range 4 {
-		g := m.create(t, ns, fmt.Sprint("cut-", i), plain)
-		at := time.Now()
-		g.untilReady()
-		took(t, "create until ready", at, 15*time.Second)
-		g.remove()
-		g.untilGone()
+	before, all := len(x.Requests()), 0
+	for _, c := range []struct {
+		every time.Duration
+		times int
+		most  time.Duration
+	}{
+		{1200 * time.Millisecond, 4, 5 * time.Second},
+		{300 * time.Millisecond, 12, 20 * time.Second}, // then the agent leaves the API server more and more alone
+	} {
+		var cuts atomic.Int32
+		stop := repeatedly(func() time.Duration { return c.every }, func() {
+			x.CutWatches("")
+			cuts.Add(1)
+		})
+		defer stop()
+		var longest time.Duration
+		pods := 0
+		for ; int(cuts.Load()) < c.times; pods++ {
+			g := m.create(t, ns, fmt.Sprint("cut-", pods, "-", c.every.Milliseconds()), plain)
+			at := time.Now()
+			g.untilReady()
+			longest = max(longest, time.Since(at))
+			g.remove()
+			g.untilGone()
+		}
+		stop()
+		all += int(cuts.Load())
+		t.Logf("watches cut every %v: %d pods, create until ready at most %v", c.every, pods, longest)
+		if longest > c.most {
+			t.Errorf("a pod was ready %v after it was made, want at most %v", longest, c.most)
+		}
 	}
-	stop()
-	notMany(t, watches(x, before), 5*cuts+10) // pods, node, services, and what a pod uses
+	notMany(t, watches(x, before), 5*all+10) // pods, node, services, and what a pod uses
 }
 
 func watches(x *controlplane.Proxy, since int) []controlplane.Request {
@@ -138,7 +156,7 @@ func TestAPIServerAnswersGone(t *testing.T) {
 	m.start(t)
 	m.untilReady(t)
 	ns := m.plane.Namespace(t)
-	first := m.create(t, ns, "before", plain)
+	first := m.create(t, ns, "expired-before", plain)
 	first.untilReady()
 	x.Inject(controlplane.Fault{Expire: true, Kind: controlplane.Reads})
 	before, cuts := len(x.Requests()), 0
@@ -148,7 +166,7 @@ func TestAPIServerAnswersGone(t *testing.T) {
 	})
 	defer stop()
 	began := time.Now()
-	second := m.create(t, ns, "during", plain)
+	second := m.create(t, ns, "expired-during", plain)
 	second.untilReady()
 	took(t, "create until ready", began, 15*time.Second)
 	first.remove()
@@ -168,20 +186,20 @@ func TestAPIServerBlackHole(t *testing.T) {
 	m.untilReady(t)
 	ns := m.plane.Namespace(t)
 	out := m.path(t)
-	g := m.create(t, ns, "inside", `
+	g := m.create(t, ns, "hole-inside", `
 spec:
   terminationGracePeriodSeconds: 1
   volumes: [{name: out, hostPath: {path: `+out+`}}]
   containers: [{name: main, image: BOX, args: [await, /out/end], volumeMounts: [{name: out, mountPath: /out}]}]
 `)
 	g.untilReady()
-	leaving := m.create(t, ns, "leaving", plain)
+	leaving := m.create(t, ns, "hole-leaving", plain)
 	leaving.untilReady()
 	x.Freeze()
 	leaving.remove()
 	touch(t, out+"/end") // it crashes, and is started again
 	eventually(t, func() error {
-		all, err := m.containersOf("inside")
+		all, err := m.containersOf("hole-inside")
 		if err == nil && (len(all) == 0 || all[0].Metadata.Attempt == 0) {
 			err = fmt.Errorf("the container was not started again: %v", all)
 		}
@@ -206,11 +224,11 @@ func TestAPIServerRestarting(t *testing.T) {
 	m.start(t)
 	m.untilReady(t)
 	ns := plane.Namespace(t)
-	steady := m.create(t, ns, "steady", plain)
+	steady := m.create(t, ns, "restarting-steady", plain)
 	steady.untilReady()
 	before := steady.containerID("main")
 	for i, end := range []func() error{plane.KillAPIServer, plane.StopAPIServer} {
-		name := fmt.Sprint("around-", i)
+		name := fmt.Sprint("restarting-", i)
 		g := m.create(t, ns, name, plain) // in the middle of its start
 		if err := end(); err != nil {
 			t.Fatal(err)
@@ -247,13 +265,13 @@ func TestAPIServerRolledBack(t *testing.T) {
 	m.untilReady(t)
 	ns := plane.Namespace(t)
 	m.configMap(t, ns, "settings", map[string]string{"word": "old"})
-	watching := m.create(t, ns, "watching", `
+	watching := m.create(t, ns, "rolled-watching", `
 spec:
   terminationGracePeriodSeconds: 1
   volumes: [{name: settings, configMap: {name: settings}}]
   containers: [{name: main, image: BOX, volumeMounts: [{name: settings, mountPath: /settings}]}]
 `)
-	ended := m.create(t, ns, "ended", plain)
+	ended := m.create(t, ns, "rolled-ended", plain)
 	watching.untilReady()
 	ended.untilReady()
 	word := m.root + "/pods/" + watching.uid + "/volumes/kubernetes.io~configmap/settings/word"
@@ -269,7 +287,7 @@ spec:
 	ended.untilGone()
 	var late []*guest
 	for i := range 3 {
-		late = append(late, m.create(t, ns, fmt.Sprint("late-", i), plain))
+		late = append(late, m.create(t, ns, fmt.Sprint("rolled-late-", i), plain))
 	}
 	for _, g := range late {
 		g.untilReady()
@@ -286,13 +304,13 @@ spec:
 	took(t, "rolled back until what was made since is gone", began, 20*time.Second)
 	untilHolds(t, word, "old")
 	took(t, "rolled back until the ConfigMap is the old one", began, 20*time.Second)
-	after := m.create(t, ns, "after", plain)
+	after := m.create(t, ns, "rolled-after", plain)
 	after.untilReady()
 	took(t, "rolled back until a new pod is ready", began, 30*time.Second)
 	same(t, "container of a pod that was there all the time", watching.containerID("main"), container)
 	ended.untilReady() // it was ready in the backup; now it is again
 	eventually(t, func() error {
-		all, err := m.containersOf("ended")
+		all, err := m.containersOf("rolled-ended")
 		if err == nil && (len(all) != 1 || all[0].State != runtimeapi.ContainerState_CONTAINER_RUNNING) {
 			err = fmt.Errorf("the pod whose deletion was rolled back has %v", all)
 		}

@@ -62,8 +62,8 @@ func (m *member) identified(t *testing.T, beside bool, from, until time.Time) {
 // kept, the agent goes on with it by itself.
 func TestClientCertificateExpires(t *testing.T) {
 	t.Parallel()
-	for name, beside := range map[string]bool{"in the kubeconfig": false, "in files": true} {
-		t.Run(name, func(t *testing.T) {
+	for kind, beside := range map[string]bool{"inline": false, "in-files": true} {
+		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			m := quietMember(t, controlplane.Shared(t), "")
 			ns := m.plane.Namespace(t)
@@ -71,11 +71,11 @@ func TestClientCertificateExpires(t *testing.T) {
 			m.identified(t, beside, time.Time{}, time.Now().Add(15*time.Second))
 			m.start(t)
 			m.untilReady(t)
-			g := m.create(t, ns, "steady", plain)
+			g := m.create(t, ns, "expires-"+kind, plain)
 			g.untilReady()
 			before := g.containerID("main")
 			m.untilLogged(t, "level=WARN", "client certificate", m.user(), "expired")
-			late := m.create(t, ns, "late", plain)
+			late := m.create(t, ns, "expired-"+kind, plain)
 			m.untilLogged(t, "level=WARN", "node's lease failed", "expired at") // the API server's no, and why
 			began := time.Now()
 			m.identified(t, beside, time.Time{}, time.Time{})
@@ -155,7 +155,7 @@ func TestBootstrapAndRotation(t *testing.T) {
 		return nil
 	})
 	took(t, "bootstrap until the certificate was renewed", began, 30*time.Second)
-	m.create(t, plane.Namespace(t), "after", plain).untilReady()
+	m.create(t, plane.Namespace(t), "bootstrapped", plain).untilReady()
 	if n := len(m.requested(t, certificates.KubeAPIServerClientKubeletSignerName)); n > 3 {
 		t.Errorf("there are %d requests for client certificates", n)
 	}
@@ -197,7 +197,7 @@ func TestBootstrapIsInterrupted(t *testing.T) {
 	// With what the bootstrap gave, the token is of no use any more.
 	m.unset("bootstrap-kubeconfig")
 	m.restart(t)
-	m.create(t, plane.Namespace(t), "after", plain).untilReady()
+	m.create(t, plane.Namespace(t), "interrupted", plain).untilReady()
 }
 
 // A certificate that ends soon is renewed by the node itself; then the old one's end, and a restart after it, go unnoticed.
@@ -218,9 +218,9 @@ func TestClientCertificateIsRenewed(t *testing.T) {
 		return nil
 	})
 	ns := m.plane.Namespace(t)
-	m.create(t, ns, "after-its-end", plain).untilReady()
+	m.create(t, ns, "renewed-after-its-end", plain).untilReady()
 	m.restart(t)
-	m.create(t, ns, "after-a-restart", plain).untilReady()
+	m.create(t, ns, "renewed-after-a-restart", plain).untilReady()
 	if strings.Contains(m.said(), "level=WARN msg=certificate") {
 		t.Error("the agent complained of a certificate")
 	}
@@ -263,7 +263,7 @@ func TestServingCertificateByRequest(t *testing.T) {
 	if _, err := m.shows(false); err == nil {
 		t.Error("the node shows a certificate before one was approved")
 	}
-	g := m.create(t, m.plane.Namespace(t), "heard", "spec: {containers: [{name: main, image: BOX, args: [say, hello, then, wait]}]}")
+	g := m.create(t, m.plane.Namespace(t), "served", "spec: {containers: [{name: main, image: BOX, args: [say, hello, then, wait]}]}")
 	g.untilReady() // without it, too
 	began := time.Now()
 	if out, err := m.plane.Kubectl(t.Context(), "certificate", "approve", own[0].Name); err != nil {
@@ -327,7 +327,7 @@ func TestServingCertificateFilesAreReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := m.create(t, m.plane.Namespace(t), "talking", "spec: {containers: [{name: main, image: BOX, args: [say, hello, then, wait]}]}")
+	g := m.create(t, m.plane.Namespace(t), "replaced", "spec: {containers: [{name: main, image: BOX, args: [say, hello, then, wait]}]}")
 	g.untilReady()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
