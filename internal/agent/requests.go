@@ -66,10 +66,13 @@ func (o apiObjects) Token(ctx context.Context, namespace, account string, r *aut
 	return o.client.CreateToken(ctx, namespace, account, r)
 }
 
-// one hands on what is known of a single object; a listing that knows nothing and has no trouble says nothing.
+// one hands on what is known of a single object, and trouble; a listing that knows nothing and has none says nothing.
 func one[T any](tell func(*T, error)) func(cluster.Listing[*T]) {
 	return func(l cluster.Listing[*T]) {
-		if l.Synced || l.Err != nil {
+		switch {
+		case l.Err != nil:
+			tell(nil, l.Err)
+		case l.Synced:
 			tell(only(l))
 		}
 	}

@@ -14,8 +14,9 @@ import (
 )
 
 // Cluster is the API server. The Follow functions block until ctx ends. They call tell, never twice at once, with what there is
-// when it is first known and after each change, with nil and nil if the object is known not to exist, and with an error while
-// nothing is known yet and the API server does not answer or refuses; then they ask again by themselves, soon at first.
+// when it is first known and after each change, with nil and nil if the object is known not to exist, and with an error when
+// the API server does not answer or refuses; then they ask again by themselves, soon at first. What was known before such an
+// error stays known; an error about what is known may be left out.
 type Cluster interface {
 	FollowConfigMap(ctx context.Context, namespace, name string, tell func(*v1.ConfigMap, error))
 	FollowSecret(ctx context.Context, namespace, name string, tell func(*v1.Secret, error))

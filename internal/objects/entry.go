@@ -8,6 +8,7 @@ import (
 	certificates "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
 	node "k8s.io/api/node/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -51,8 +52,9 @@ func (k key) String() string {
 type entry struct {
 	key   key
 	users map[types.UID]bool
-	// idle is since when there are no users.
+	// idle is since when there are no users. left tells that there were some.
 	idle time.Time
+	left bool
 	// stop ends the following; nil before it has begun.
 	stop   context.CancelFunc
 	frozen bool
@@ -67,6 +69,8 @@ type entry struct {
 	asked time.Time
 	// news is closed when any of this changes.
 	news chan struct{}
+	// refused tells that the API server's last answer was that this node may not have it.
+	refused bool
 	// gaveUp tells that somebody was told that nothing is known.
 	gaveUp bool
 	// first and last are when it changed without pods having been told; zero if there is nothing to tell.
@@ -100,13 +104,14 @@ func (l *Loop) startEntries(ctx context.Context, work *sync.WaitGroup) {
 	}
 }
 
-// dropEntries forgets what nobody has needed for a while.
+// dropEntries forgets what nobody has needed for a while; at once what the API server refuses, as it does when the pods are gone
+// that needed it.
 func (l *Loop) dropEntries(now time.Time, wake *alarm) {
 	for k, e := range l.entries {
 		if len(e.users) > 0 {
 			continue
 		}
-		if until := e.idle.Add(l.cfg.Grace); now.Before(until) {
+		if until := e.idle.Add(l.cfg.Grace); now.Before(until) && !(e.refused && e.left) {
 			wake.by(until)
 			continue
 		}
@@ -114,6 +119,7 @@ func (l *Loop) dropEntries(now time.Time, wake *alarm) {
 			e.stop()
 		}
 		delete(l.entries, k)
+		e.tellReaders()
 		l.forget(k.kindName(), k.namespace, k.name)
 	}
 }
@@ -155,6 +161,7 @@ func (l *Loop) heard(ctx context.Context, e *entry, value any, err error) {
 		if e.frozen {
 			return
 		}
+		e.refused = false
 		changed = l.learn(e, value, time.Now())
 		if immutable(value) {
 			e.frozen = true
@@ -170,12 +177,16 @@ func (l *Loop) heard(ctx context.Context, e *entry, value any, err error) {
 
 func (l *Loop) heardError(e *entry, err error) {
 	l.mu.Lock()
-	asleep := e.known
+	e.refused = apierrors.IsForbidden(err)
+	asleep, useless := e.known, e.refused && len(e.users) == 0
 	if !asleep {
 		e.err = err
 		e.tellReaders()
 	}
 	l.mu.Unlock()
+	if useless {
+		l.wake()
+	}
 	if !asleep && away(err) {
 		l.recall(e)
 	}

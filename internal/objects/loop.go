@@ -219,7 +219,7 @@ func (l *Loop) release(uid types.UID, still map[key]bool, now time.Time) {
 		for k := range u.keys {
 			if e := l.entries[k]; e != nil && !still[k] {
 				delete(e.users, uid)
-				e.idle = now
+				e.idle, e.left = now, true
 			}
 		}
 	}

@@ -113,6 +113,28 @@ func TestFollowingIsSharedAndReleased(t *testing.T) {
 	})
 }
 
+// The authorizer lets a node see only what its pods need: for pods that are gone it need not ask again and again.
+func TestRefusedObjectsOfPodsThatAreGone(t *testing.T) {
+	bubble(t, Config{}, func(b *bench) {
+		refusals := make([]error, 100)
+		for i := range refusals {
+			refusals[i] = errForbidden
+		}
+		b.server.do(func() { b.server.fails[m] = refusals })
+		b.want(podOf(fromMap("m")))
+		time.Sleep(time.Minute)
+		b.is("followed while it is needed", b.server.following(), []string{m + " 1", "services 1"})
+		b.want()
+		b.is("followed when it is not", b.server.following(), []string{"services 1"})
+		b.want(podOf(fromMap("m")))
+		b.is("followed again", b.server.following(), []string{m + " 1", "services 1"})
+		b.server.do(func() { b.server.fails[m], b.server.objects[m] = nil, configMap("1") })
+		if got, err := b.ConfigMap(b.t.Context(), "shop", "m"); err != nil || got.Data["k"] != "1" {
+			t.Errorf("%v, %v", got, err)
+		}
+	})
+}
+
 func TestPodsThatNeedNothing(t *testing.T) {
 	bubble(t, Config{}, func(b *bench) {
 		over, static := podOf(fromMap("m"), fromToken(3600)), numbered(podOf(fromMap("m"), fromToken(3600)), "static")
