@@ -206,4 +206,3 @@ func SourceName(s *v1.VolumeProjection) string {
 	}
 	return ""
 }
-
