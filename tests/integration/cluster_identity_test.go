@@ -149,7 +149,7 @@ spec:
 
 	m.atTheDoor(t, ns)
 	m.restart(t)
-	m.untilReady(t)
+	m.create(t, ns, "after", "spec: {containers: [{name: main, image: BOX}]}").untilReady() // it has heard of all others, too
 	for _, g := range []*guest{all, classy} {
 		g.untilReady()
 		g.remove()
