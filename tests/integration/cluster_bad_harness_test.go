@@ -173,12 +173,6 @@ func (g *guest) containerID(container string) string {
 	return id
 }
 
-// exists tells whether the API server has the pod.
-func (g *guest) exists() bool {
-	p, err := g.api.CoreV1().Pods(g.ns).Get(context.Background(), g.name, metav1.GetOptions{})
-	return err == nil && string(p.UID) == g.uid
-}
-
 // flag is the value of one of the agent's flags.
 func (m *member) flag(name string) string {
 	for _, have := range m.more {
