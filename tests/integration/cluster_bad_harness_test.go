@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"context"
 	"encoding/pem"
 	"fmt"
 	"math/rand/v2"
