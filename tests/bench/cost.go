@@ -63,7 +63,7 @@ func (p *part) state(f judgement) error {
 
 // A requester is an agent whose requests to the API server can be counted.
 type requester interface {
-	requests(since, until time.Time) (calls, watches int, err error)
+	requests(since, until time.Time) (calls, pods, watches int, err error)
 }
 
 // A settler has work left from its start for a while.
@@ -108,12 +108,13 @@ func (b *bench) idle(ctx context.Context, p *part, a agent, what string, pods in
 		facts = append(facts, memoryFacts(a.name(), what, after.memory, mostRSS(pods))...)
 	}
 	if r, ok := a.(requester); ok {
-		calls, watches, err := r.requests(began, began.Add(long))
+		calls, pods, watches, err := r.requests(began, began.Add(long))
 		if err != nil {
 			return err
 		}
 		facts = append(facts,
 			judgement{requestsPerMinute + what, a.name(), float64(calls) / long.Minutes(), 0, "per minute"},
+			judgement{requestsPerMinute + what + ", not about pods", a.name(), float64(calls-pods) / long.Minutes(), 0, "per minute"},
 			judgement{"watches begun" + what, a.name(), float64(watches) / long.Minutes(), 0, "per minute"})
 	}
 	for _, f := range facts {

@@ -213,21 +213,21 @@ func (m *member) stop(ctx context.Context) error {
 	return errors.Join(err, lease)
 }
 
-// requests counts what the agent asked the API server for in a time, and the watches it began then. A watch that goes on
-// costs nothing.
-func (m *member) requests(since, until time.Time) (calls, watches int, err error) {
+// requests counts what the agent asked the API server for in a time, how much of that was about pods, and the watches it
+// began then. A watch that goes on costs nothing.
+func (m *member) requests(since, until time.Time) (calls, pods, watches int, err error) {
 	events, err := m.plane.Audit(func(e *controlplane.AuditEvent) bool {
 		return e.User.Username == "system:node:"+m.node && !e.RequestReceivedTimestamp.Before(since) && e.RequestReceivedTimestamp.Before(until)
 	})
-	if err != nil {
-		return 0, 0, err
-	}
 	for _, e := range events {
 		switch {
-		case e.Verb != "watch" && e.Stage == "ResponseComplete":
-			calls++
 		case e.Verb == "watch" && e.Stage == "ResponseStarted":
 			watches++
+		case e.Verb != "watch" && e.Stage == "ResponseComplete":
+			calls++
+			if e.ObjectRef != nil && e.ObjectRef.Resource == "pods" {
+				pods++
+			}
 		default:
 			continue
 		}
@@ -235,7 +235,7 @@ func (m *member) requests(since, until time.Time) (calls, watches int, err error
 			fmt.Printf("%s\t%s\t%s %s\t%d\n", m.label, e.RequestReceivedTimestamp.Format("15:04:05.000"), e.Verb, e.RequestURI, e.Code())
 		}
 	}
-	return calls, watches, nil
+	return calls, pods, watches, err
 }
 
 // printRequests shows what the agent asked the API server for since then, for the first of the pods and in all.
