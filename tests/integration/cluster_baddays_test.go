@@ -323,3 +323,42 @@ spec:
 	untilHolds(t, word, "newest")
 	took(t, "until an update of the ConfigMap is seen", began, 5*time.Second)
 }
+
+// The API server's clock is set back, or ahead, by an hour, while the agent runs and again over its restart: pods come and go as
+// ever, with all of their grace and not more, and tokens are had and used.
+func TestAPIServerClockIsSet(t *testing.T) {
+	t.Parallel()
+	for kind, offset := range map[string]time.Duration{"back": -time.Hour, "ahead": time.Hour} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			m, x := besieged(t)
+			m.start(t)
+			m.untilReady(t)
+			ns := m.plane.Namespace(t)
+			spec := "spec: {terminationGracePeriodSeconds: 3, containers: [{name: main, image: BOX, args: [ignore-term]}]}"
+			before := m.create(t, ns, "clock-before-"+kind, spec)
+			before.untilReady()
+			container := before.containerID("main")
+			x.SetClock(offset)
+			x.CutWatches("")
+			for _, when := range []string{"running", "restarted"} {
+				if when == "restarted" {
+					m.restart(t)
+				}
+				began := time.Now()
+				g := m.create(t, ns, "clock-"+when+"-"+kind, spec)
+				g.untilReady()
+				took(t, "create until ready", began, 15*time.Second)
+				began = time.Now()
+				g.remove()
+				g.untilGone()
+				took(t, "delete until gone, with a grace of 3 s", began, 15*time.Second)
+				if d := time.Since(began); d < 2900*time.Millisecond {
+					t.Errorf("a pod with a grace of 3 s was gone after %v", d)
+				}
+			}
+			same(t, "container of the pod that was there", before.containerID("main"), container)
+			m.untilReady(t)
+		})
+	}
+}
