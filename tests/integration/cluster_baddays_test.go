@@ -171,7 +171,7 @@ func TestAPIServerAnswersGone(t *testing.T) {
 	took(t, "create until ready", began, 15*time.Second)
 	first.remove()
 	first.untilGone()
-	took(t, "the other one gone", began, 30*time.Second)
+	took(t, "the other one gone", began, patience)
 	stop()
 	notMany(t, watches(x, before), 15*cuts+10) // three for each cut: from the version, a list from it, a list from now
 }
