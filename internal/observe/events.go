@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bosun-project/bosun/internal/engine"
@@ -70,10 +71,12 @@ func (o *Observer) restBeforeStream(ctx context.Context, pause time.Duration) bo
 // followOnce follows one stream to its end.
 func (o *Observer) followOnce(ctx context.Context, began time.Time) error {
 	stands := sync.OnceFunc(o.streamStands)
+	var heard atomic.Bool
 	ended := make(chan error, 1)
 	go func() {
 		ended <- o.cfg.Runtime.Events(ctx, func(e engine.Event) {
 			stands()
+			heard.Store(true)
 			o.hear(e, began)
 		})
 	}()
@@ -82,6 +85,9 @@ func (o *Observer) followOnce(ctx context.Context, began time.Time) error {
 		return err
 	case <-time.After(streamStands):
 		stands()
+		if heard.Load() { // perhaps a replay, of which the listing at its beginning saw only a part
+			nudge(o.relistNow)
+		}
 		return <-ended
 	}
 }

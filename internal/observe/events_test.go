@@ -138,7 +138,7 @@ func TestReplayedEventsChangeNothing(t *testing.T) {
 		b.rt.exit("old")
 		b.rt.remove("gone")
 		start()
-		b.pass(time.Second)
+		b.pass(2 * time.Second)
 		b.wantState("old", "[s-old ready c-old-0 exited]")
 		b.wantState("gone", "nothing")
 		if b.in.of("gone").Inspected.IsZero() {

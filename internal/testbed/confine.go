@@ -9,6 +9,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -44,6 +46,7 @@ func Confined(run func() int) int {
 	var err error
 	switch stage := os.Getenv(stageVariable); stage {
 	case "":
+		defer raiseWatchers()()
 		code, err = outer()
 	case "supervisor":
 		code, err = supervisor()
@@ -176,4 +179,19 @@ func exitCode(err error) (int, error) {
 		return status.ExitStatus(), nil
 	}
 	return 0, err
+}
+
+// watchers is how many inotify instances the machine must allow: a bed with its agent has six, a control plane eleven, and the
+// kernel's default is 128 for all programs of root together.
+const watchers = 1024
+
+// raiseWatchers raises that limit, if it can and need be, and returns what sets it back.
+func raiseWatchers() (restore func()) {
+	const limit = "/proc/sys/fs/inotify/max_user_instances"
+	before, err := os.ReadFile(limit)
+	if n, parse := strconv.Atoi(strings.TrimSpace(string(before))); err != nil || parse != nil || n >= watchers {
+		return func() {}
+	}
+	_ = os.WriteFile(limit, []byte(strconv.Itoa(watchers)), 0) // without it tests may find a containerd that lacks a part
+	return func() { _ = os.WriteFile(limit, before, 0) }
 }
