@@ -28,7 +28,6 @@ func prepare(cfg Settings, limits limits) (warnings []string, err error) {
 	if cfg.Root == "" {
 		cfg.Root = "/"
 	}
-	TuneMemory(os.Getenv)
 
 	var wrong []error
 	note := func(warning string, err error) {

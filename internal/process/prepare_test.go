@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -360,27 +359,7 @@ func TestLimitedProcess(t *testing.T) {
 	fmt.Printf("%d %s %s\n", now.Cur, strings.TrimSpace(string(started)), warning)
 }
 
-func TestTuneMemory(t *testing.T) {
-	old := debug.SetGCPercent(77)
-	defer debug.SetGCPercent(old)
-	TuneMemory(func(name string) string {
-		if name == "GOGC" {
-			return "off"
-		}
-		return ""
-	})
-	if now := debug.SetGCPercent(77); now != 77 {
-		t.Errorf("against GOGC, the percentage became %d", now)
-	}
-	TuneMemory(func(string) string { return "" })
-	if now := debug.SetGCPercent(77); now != gcPercent {
-		t.Errorf("the percentage is %d", now)
-	}
-}
-
 func TestPrepare(t *testing.T) {
-	old := debug.SetGCPercent(100)
-	defer debug.SetGCPercent(old)
 	const oom, panics = "proc/self/oom_score_adj", "proc/sys/kernel/panic"
 	score := int32(-999)
 	machine := func(extra ...string) string {
