@@ -73,7 +73,7 @@ func optionsFromEnvironment() (options, error) {
 			errs = append(errs, fmt.Errorf("BENCH_PARTS=%q: want files, cluster, or both with a comma", o.parts))
 		}
 	}
-	idle := "60s"
+	idle := "45s"
 	if quick {
 		idle = "0s"
 	}
@@ -82,7 +82,7 @@ func optionsFromEnvironment() (options, error) {
 		text += "s"
 	}
 	if o.idle, err = time.ParseDuration(text); err != nil || o.idle < 0 {
-		errs = append(errs, fmt.Errorf("BENCH_IDLE=%q: want a duration such as 60s, or seconds", text))
+		errs = append(errs, fmt.Errorf("BENCH_IDLE=%q: want a duration such as 45s, or seconds", text))
 	}
 	for _, binary := range []*string{&o.bosun, &o.kubelet} {
 		if *binary != none && !filepath.IsAbs(*binary) {
