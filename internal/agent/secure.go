@@ -20,11 +20,12 @@ func (a *Agent) buildSecure() error {
 	if k.Port <= 0 || k.EnableServer != nil && !*k.EnableServer {
 		return nil
 	}
+	// What is allowed by default without a configuration file is everything, to everybody.
+	if a.member == nil && !slices.ContainsFunc([]string{"port", "authentication", "authorization"}, a.cfg.IsSet) {
+		return nil
+	}
 	gate, err := access.New(a.gateConfig())
 	if err != nil {
-		if a.member == nil && !slices.ContainsFunc([]string{"port", "authentication", "authorization"}, a.cfg.IsSet) {
-			return nil
-		}
 		return fmt.Errorf("port %d: %w", k.Port, err)
 	}
 	if a.serving, err = certs.NewServing(a.servingConfig()); err != nil {

@@ -3,6 +3,7 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -66,8 +67,8 @@ func TestUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const port, example = 20900, "../../examples/nginx-log"
-	n := &node{readOnly: port, root: filepath.Join(dir, "state")}
+	const port, example = 29900, "../../examples/nginx-log"
+	n := &node{called: nodeName, readOnly: port, root: filepath.Join(dir, "state")}
 	b := &box{node: n, t: t, name: "nginx-log"}
 	ready := func(p *v1.Pod) bool {
 		return p.Status.Phase == v1.PodRunning && condition(p, v1.PodReady) == v1.ConditionTrue
@@ -99,6 +100,10 @@ func TestUp(t *testing.T) {
 		}
 		return nil
 	})
+	if conn, err := net.Dial("tcp", "127.0.0.1:10250"); err == nil { // nobody said who may come in there
+		conn.Close()
+		t.Error("a lone node lets everybody in at 10250")
+	}
 	if text := said(); !hasAll(text, []string{"runtime: unix://", "nginx-log"}) {
 		t.Errorf("bosun up does not say what it runs on and what runs:\n%s", text)
 	}

@@ -38,7 +38,7 @@ func newcomer(t *testing.T) *member {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		m.plane.ApproveServing(ctx)
+		m.plane.ApproveServing(ctx, m.name)
 	}()
 	t.Cleanup(func() {
 		stop()

@@ -3,6 +3,7 @@ package controlplane
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,10 +14,10 @@ import (
 )
 
 // ApproveServing approves the serving certificates that nodes ask for, as an administrator or a cloud's controller would,
-// until ctx is done. It lives through outages of the API server.
-func (p *Plane) ApproveServing(ctx context.Context) {
+// until ctx is done: of the nodes that are named, or of all. It lives through outages of the API server.
+func (p *Plane) ApproveServing(ctx context.Context, nodes ...string) {
 	for ctx.Err() == nil {
-		if err := p.approveOnce(ctx); err != nil {
+		if err := p.approveOnce(ctx, nodes); err != nil {
 			select {
 			case <-ctx.Done():
 			case <-time.After(200 * time.Millisecond):
@@ -26,7 +27,7 @@ func (p *Plane) ApproveServing(ctx context.Context) {
 }
 
 // approveOnce lists and watches until the watch ends.
-func (p *Plane) approveOnce(ctx context.Context) error {
+func (p *Plane) approveOnce(ctx context.Context, nodes []string) error {
 	requests := p.admin.CertificatesV1().CertificateSigningRequests()
 	const serving = "spec.signerName=" + certificatesv1.KubeletServingSignerName
 	list, err := requests.List(ctx, metav1.ListOptions{FieldSelector: serving})
@@ -34,7 +35,7 @@ func (p *Plane) approveOnce(ctx context.Context) error {
 		return err
 	}
 	for i := range list.Items {
-		if err := p.approve(ctx, &list.Items[i]); err != nil {
+		if err := p.approve(ctx, &list.Items[i], nodes); err != nil {
 			return err
 		}
 	}
@@ -45,7 +46,7 @@ func (p *Plane) approveOnce(ctx context.Context) error {
 	defer watch.Stop()
 	for event := range watch.ResultChan() {
 		if request, ok := event.Object.(*certificatesv1.CertificateSigningRequest); ok {
-			if err := p.approve(ctx, request); err != nil {
+			if err := p.approve(ctx, request, nodes); err != nil {
 				return err
 			}
 		}
@@ -53,8 +54,9 @@ func (p *Plane) approveOnce(ctx context.Context) error {
 	return nil
 }
 
-func (p *Plane) approve(ctx context.Context, r *certificatesv1.CertificateSigningRequest) error {
-	if !strings.HasPrefix(r.Spec.Username, "system:node:") || len(r.Status.Conditions) > 0 {
+func (p *Plane) approve(ctx context.Context, r *certificatesv1.CertificateSigningRequest, nodes []string) error {
+	node, is := strings.CutPrefix(r.Spec.Username, "system:node:")
+	if !is || len(r.Status.Conditions) > 0 || len(nodes) > 0 && !slices.Contains(nodes, node) {
 		return nil
 	}
 	r = r.DeepCopy()
