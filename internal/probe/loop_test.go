@@ -68,14 +68,14 @@ func TestThousandProbes(t *testing.T) {
 		}
 		before := runtime.NumGoroutine()
 		c.open(nil, targets...)
-		if more := runtime.NumGoroutine() - before; more != 1 {
+		if more := runtime.NumGoroutine() - before; more > 1 {
 			t.Errorf("%d goroutines for 1000 probes that wait", more)
 		}
 		c.after(time.Minute + time.Second)
 		if n := len(c.seen()); n != 6000 {
 			t.Errorf("asked %d times, want 6000", n)
 		}
-		if more := runtime.NumGoroutine() - before; more != 1 {
+		if more := runtime.NumGoroutine() - before; more > 1 {
 			t.Errorf("%d goroutines for 1000 probes that wait", more)
 		}
 	})
