@@ -44,7 +44,7 @@ settings() {
 	runc) cgo=1 tags=seccomp ;;
 	cni) ldflags+=" -X github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion=$(version cni)" ;;
 	etcd) rename=server=etcd ;;
-	kubernetes | kubelet)
+	kubernetes | kubelet | kubeadm)
 		tags=selinux,notest,grpcnotrace
 		local v minor package
 		v=$(version "$1") minor=${v#v1.} minor=${minor%%.*}
