@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -18,7 +19,7 @@ import (
 var release = "0.1.0-dev"
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
+	if err := run(commandLine(os.Args)); err != nil {
 		if !errors.Is(err, errSaid) {
 			fmt.Fprintln(os.Stderr, "bosun: "+err.Error())
 		}
@@ -41,12 +42,22 @@ func run(args []string) error {
 	}
 	root.AddCommand(runCommand(), upCommand(), checkCommand(), configCommand(), versionCommand())
 	root.AddCommand(cli.Commands()...)
-	// A kubelet's command line has no sub-command: bosun stands in for it as it is.
-	if len(args) == 0 || strings.HasPrefix(args[0], "-") && args[0] != "-h" && args[0] != "--help" {
-		args = append([]string{"run"}, args...)
-	}
 	root.SetArgs(args)
 	return root.ExecuteContext(ctx)
+}
+
+// commandLine is what the program was called with (first its own name), as arguments of bosun. A kubelet's command line has no
+// sub-command: bosun stands in for it as it is. Called `kubelet`, as by a link of that name, it is a kubelet and nothing else.
+func commandLine(called []string) []string {
+	if len(called) == 0 { // the caller left even the name out
+		return []string{"run"}
+	}
+	args := called[1:]
+	kubelet := filepath.Base(called[0]) == "kubelet"
+	if kubelet || len(args) == 0 || strings.HasPrefix(args[0], "-") && args[0] != "-h" && args[0] != "--help" {
+		return append([]string{"run"}, args...)
+	}
+	return args
 }
 
 // signalled returns a context that ends with the first SIGINT or SIGTERM; a second one ends the process with code 1.

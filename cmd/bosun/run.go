@@ -157,10 +157,20 @@ func load(out, errs io.Writer, args []string, operands bool) (*config.Config, er
 		fmt.Fprint(out, config.Flags())
 		return nil, nil
 	case cfg.Version != "":
-		fmt.Fprintln(out, "Kubernetes "+agent.Kubernetes+" (Bosun "+release+")")
+		fmt.Fprint(out, versionText(cfg.Version))
 		return nil, nil
 	}
 	return cfg, nil
+}
+
+// versionText answers --version. kubeadm and others ask `kubelet --version` and read that one line to its end, so nothing else
+// is in it; the raw form says the rest.
+func versionText(form string) string {
+	line := "Kubernetes " + agent.Kubernetes + "\n"
+	if form == "raw" {
+		line += "Bosun " + release + "\n"
+	}
+	return line
 }
 
 // logger writes what the configuration asks for: text or JSON, quieter or more talkative.

@@ -88,7 +88,7 @@ func (u *up) run(ctx context.Context) error {
 	return u.pods(ctx)
 }
 
-// defaults are those of a machine without a cluster: state of its own, and no quarrel about swap or cgroup v1.
+// defaults are those of a machine without a cluster: state of its own, no quarrel about swap or cgroup v1, and hands off the firewall.
 func (u *up) defaults() {
 	if !u.cfg.IsSet("--root-dir") {
 		u.cfg.RootDir = upRootDir
@@ -112,7 +112,8 @@ func (u *up) defaults() {
 		u.cfg.RuntimeDir = dir
 	}
 	no := false
-	for field, set := range map[string]**bool{"failSwapOn": &u.cfg.Kubelet.FailSwapOn, "failCgroupV1": &u.cfg.Kubelet.FailCgroupV1} {
+	for field, set := range map[string]**bool{"failSwapOn": &u.cfg.Kubelet.FailSwapOn, "failCgroupV1": &u.cfg.Kubelet.FailCgroupV1,
+		"makeIPTablesUtilChains": &u.cfg.Kubelet.MakeIPTablesUtilChains} {
 		if !u.cfg.IsSet(field) {
 			*set = &no
 		}
