@@ -16,6 +16,7 @@ import (
 	"github.com/bosun-project/bosun/internal/note"
 	"github.com/bosun-project/bosun/internal/pod"
 	"github.com/bosun-project/bosun/internal/reason"
+	"github.com/bosun-project/bosun/internal/simworld/podapi"
 )
 
 func wants(of ...*pod.Desired) Static { return Static{Wanted: of, Ready: true} }
@@ -24,7 +25,7 @@ func wants(of ...*pod.Desired) Static { return Static{Wanted: of, Ready: true} }
 func TestFollowsStaticPods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.lag, w.latency = constant(time.Second), constant(10*time.Millisecond)
+		w.Lag, w.Latency = constant(time.Second), constant(10*time.Millisecond)
 		defer w.start()()
 		steps := []struct {
 			name            string
@@ -39,14 +40,14 @@ func TestFollowsStaticPods(t *testing.T) {
 			{"removed", Static{Ready: true}, 0, 1},
 		}
 		for _, step := range steps {
-			from := w.since()
+			from := w.Since()
 			w.static.Set(step.static)
 			time.Sleep(25 * time.Millisecond)
-			if c, d := w.count("create", from), w.count("delete", from); c != step.creates || d != step.delets {
+			if c, d := w.Count("create", from), w.Count("delete", from); c != step.creates || d != step.delets {
 				t.Errorf("%s: %d creates and %d deletes at once, want %d and %d", step.name, c, d, step.creates, step.delets)
 			}
 			time.Sleep(time.Minute)
-			if c, d := w.count("create", from), w.count("delete", from); c != step.creates || d != step.delets {
+			if c, d := w.Count("create", from), w.Count("delete", from); c != step.creates || d != step.delets {
 				t.Errorf("%s: %d creates and %d deletes in a minute, want %d and %d", step.name, c, d, step.creates, step.delets)
 			}
 		}
@@ -71,9 +72,9 @@ func TestComesBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.latency = constant(10 * time.Millisecond)
+				w.Latency = constant(10 * time.Millisecond)
 				if test.lag > 0 {
-					w.lag = constant(test.lag)
+					w.Lag = constant(test.lag)
 				}
 				w.static.Set(wants(static("a", "a1"), static("b", "b1")))
 				defer w.start()()
@@ -84,7 +85,7 @@ func TestComesBack(t *testing.T) {
 				w.check()
 				time.Sleep(time.Hour)
 				w.check()
-				if c, d := w.count("create", 0)-1, w.count("delete", 0); c != test.creates || d != test.deletes {
+				if c, d := w.Count("create", 0)-1, w.Count("delete", 0); c != test.creates || d != test.deletes {
 					t.Errorf("%d creates and %d deletes of a, want %d and %d", c, d, test.creates, test.deletes)
 				}
 			})
@@ -100,25 +101,21 @@ func TestRestartOfTheAgent(t *testing.T) {
 		stop := w.start()
 		time.Sleep(time.Second)
 		stop()
-		list, wanted := w.view.Value(), w.static.Value()
+		list, wanted := w.View.Value(), w.static.Value()
 		w.static.Set(Static{})
 		w.nodes.Set(nil)
-		w.view.Set(struct {
-			pods   map[types.UID]*v1.Pod
-			synced bool
-			rv     int
-		}{})
-		from := w.since()
+		w.View.Set(podapi.List{})
+		from := w.Since()
 		defer w.start()()
 		time.Sleep(time.Second)
-		w.view.Set(list)
+		w.View.Set(list)
 		time.Sleep(time.Second)
 		w.static.Set(wanted)
 		time.Sleep(time.Second)
 		w.nodes.Set(node("n1"))
 		time.Sleep(time.Hour)
 		w.check()
-		if n := w.count("", from); n != 0 {
+		if n := w.Count("", from); n != 0 {
 			t.Errorf("%d calls after the restart", n)
 		}
 	})
@@ -134,7 +131,7 @@ func TestNodeMadeAgain(t *testing.T) {
 		w.nodes.Set(node("n2"))
 		synctest.Wait()
 		w.check()
-		if c, d := w.count("create", 0), w.count("delete", 0); c != 2 || d != 1 {
+		if c, d := w.Count("create", 0), w.Count("delete", 0); c != 2 || d != 1 {
 			t.Errorf("%d creates and %d deletes", c, d)
 		}
 	})
@@ -144,7 +141,7 @@ func TestNodeMadeAgain(t *testing.T) {
 func TestOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.fail = func(string, string) error { return errDown }
+		w.Fail = func(string, string) error { return podapi.ErrDown }
 		var all []*pod.Desired
 		for i := range 20 {
 			all = append(all, static(fmt.Sprint("p", i), types.UID(fmt.Sprint("u", i))))
@@ -152,15 +149,15 @@ func TestOutage(t *testing.T) {
 		w.static.Set(wants(all...))
 		defer w.start()()
 		time.Sleep(10 * time.Minute)
-		if n := w.count("", 0); n > 20*(7+60) {
+		if n := w.Count("", 0); n > 20*(7+60) {
 			t.Errorf("%d calls in ten minutes of outage", n)
 		}
-		w.set(func(w *world) { w.fail = nil })
-		back := w.since()
-		w.put(&v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "other", Namespace: "x", UID: "other"}}) // the watch is back too
+		w.Locked(func() { w.Fail = nil })
+		back := w.Since()
+		w.Put(&v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "other", Namespace: "x", UID: "other"}}) // the watch is back too
 		time.Sleep(time.Second)
 		w.check()
-		if n := w.count("", back); n != 20 {
+		if n := w.Count("", back); n != 20 {
 			t.Errorf("%d calls when it was back, want 20", n)
 		}
 		if len(w.notes) != 0 {
@@ -178,20 +175,20 @@ func TestNotes(t *testing.T) {
 		most  int // calls in an hour
 		says  string
 	}{
-		"refused":      {fail: apierrors.NewForbidden(podsResource, "a", errors.New("violates PodSecurity")), most: 70, says: "violates PodSecurity"},
+		"refused":      {fail: apierrors.NewForbidden(podapi.Resource, "a", errors.New("violates PodSecurity")), most: 70, says: "violates PodSecurity"},
 		"no namespace": {fail: apierrors.NewNotFound(schemaNamespaces, "kube-system"), most: 70, says: `namespaces "kube-system" not found`},
 		"trouble":      {fail: apierrors.NewInternalError(errors.New("webhook")), most: 400, says: "webhook"},
 		"clash":        {clash: true, says: "UID f"},
-		"unseen clash": {fail: apierrors.NewAlreadyExists(podsResource, "a"), most: 70, says: "already exists"},
+		"unseen clash": {fail: apierrors.NewAlreadyExists(podapi.Resource, "a"), most: 70, says: "already exists"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				if test.clash {
-					w.put(foreign)
+					w.Put(foreign)
 				}
-				w.fail = func(_, name string) error {
+				w.Fail = func(_, name string) error {
 					if name == "a" {
 						return test.fail
 					}
@@ -201,16 +198,16 @@ func TestNotes(t *testing.T) {
 				defer w.start()()
 				for range 60 {
 					time.Sleep(time.Minute)
-					w.edit("b", func(p *v1.Pod) *v1.Pod { p.Labels = map[string]string{"x": fmt.Sprint(w.rv)}; return p })
+					w.edit("b", func(p *v1.Pod) *v1.Pod { p.Labels = map[string]string{"x": fmt.Sprint(w.Version)}; return p })
 				}
-				if n := w.count("", 0) - 1; n > test.most {
+				if n := w.Count("", 0) - 1; n > test.most {
 					t.Errorf("%d calls in an hour, want at most %d", n, test.most)
 				}
 				want := note.About{Kind: "Pod", Namespace: "kube-system", Name: "a", UID: "a1"}
 				if len(w.notes) != 1 || w.notes[0].Reason != reason.FailedMirrorPod || w.notes[0].About != want || !strings.Contains(w.notes[0].Message, test.says) {
 					t.Errorf("notes: %+v", w.notes)
 				}
-				w.set(func(w *world) { w.fail = nil })
+				w.Locked(func() { w.Fail = nil })
 				w.edit("a", func(p *v1.Pod) *v1.Pod { return nil })
 				time.Sleep(2 * time.Minute)
 				w.check()
@@ -226,13 +223,13 @@ func TestLateWatch(t *testing.T) {
 		w.static.Set(wants(static("a", "a1")))
 		defer w.start()()
 		time.Sleep(time.Second)
-		w.set(func(w *world) { w.lag = constant(25 * time.Second) })
+		w.Locked(func() { w.Lag = constant(25 * time.Second) })
 		w.static.Set(wants(static("a", "a2")))
 		synctest.Wait()
 		w.check()
 		time.Sleep(time.Hour)
 		w.check()
-		if n := w.count("delete", 0); n != 1 {
+		if n := w.Count("delete", 0); n != 1 {
 			t.Errorf("%d deletes", n)
 		}
 		if len(w.notes) != 0 {
@@ -250,7 +247,7 @@ func TestFinalizers(t *testing.T) {
 		time.Sleep(time.Second)
 		w.edit("a", func(p *v1.Pod) *v1.Pod { p.Finalizers = []string{"x"}; return deleting(p) })
 		time.Sleep(10 * time.Minute)
-		if n := w.count("delete", 0); n != 1 {
+		if n := w.Count("delete", 0); n != 1 {
 			t.Errorf("%d deletes", n)
 		}
 		w.edit("a", func(*v1.Pod) *v1.Pod { return nil })

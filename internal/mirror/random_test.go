@@ -3,6 +3,7 @@ package mirror
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/simworld/podapi"
 )
 
 // history is one random life of static pods and their mirrors.
@@ -43,8 +45,8 @@ func TestRandomHistories(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := &history{Rand: rand.New(rand.NewPCG(seed, 4)), t: t, w: newWorld(t),
 					wanted: map[string]*pod.Desired{}, ending: map[types.UID]*pod.Desired{}, given: map[*pod.Desired]*v1.Pod{}}
-				h.w.latency = func() time.Duration { return time.Duration(h.w.rv%7) * 40 * time.Millisecond }
-				h.w.lag = func() time.Duration { return time.Duration(h.w.rv%11) * 400 * time.Millisecond }
+				h.w.Latency = func() time.Duration { return time.Duration(h.w.Version%7) * 40 * time.Millisecond }
+				h.w.Lag = func() time.Duration { return time.Duration(h.w.Version%11) * 400 * time.Millisecond }
 				h.stop = h.w.start()
 				for range 200 {
 					h.step()
@@ -54,9 +56,9 @@ func TestRandomHistories(t *testing.T) {
 				h.heal()
 				time.Sleep(3 * time.Minute)
 				h.w.check()
-				quiet := h.w.since()
+				quiet := h.w.Since()
 				time.Sleep(time.Hour)
-				if n := h.w.count("", quiet); n > 0 {
+				if n := h.w.Count("", quiet); n > 0 {
 					t.Errorf("%d calls after all was as it should be", n)
 				}
 				h.stop()
@@ -99,10 +101,10 @@ func (h *history) step() {
 	case 9:
 		h.w.edit(name, func(*v1.Pod) *v1.Pod { return nil })
 	case 10:
-		h.w.set(func(w *world) {
-			if w.named(name) == nil && h.IntN(3) == 0 {
-				uid := types.UID(fmt.Sprint("foreign", w.rv))
-				w.change(uid, &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: name, UID: uid}})
+		h.w.Locked(func() {
+			if h.w.named(name) == nil && h.IntN(3) == 0 {
+				uid := types.UID(fmt.Sprint("foreign", h.w.Version))
+				h.w.Change(uid, &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: name, UID: uid}})
 			}
 		})
 	case 11:
@@ -119,19 +121,11 @@ func (h *history) step() {
 		if h.IntN(2) == 0 {
 			h.stop()
 			h.publish(false)
-			h.w.set(func(w *world) { w.view.Set(list{synced: true, rv: w.rv, pods: h.clone(w)}) })
+			h.w.Relist()
 			h.stop = h.w.start()
 			time.Sleep(time.Duration(h.IntN(1000)) * time.Millisecond)
 		}
 	}
-}
-
-func (h *history) clone(w *world) map[types.UID]*v1.Pod {
-	out := map[types.UID]*v1.Pod{}
-	for uid, p := range w.pods {
-		out[uid] = p
-	}
-	return out
 }
 
 // end begins the end of a static pod.
@@ -157,11 +151,11 @@ func (h *history) publish(ready bool) {
 
 // weather changes how the server answers.
 func (h *history) weather() {
-	errs := []error{errDown, errLost, errLost, apierrors.NewInternalError(errors.New("etcd")), apierrors.NewTooManyRequests("later", 1),
-		apierrors.NewForbidden(podsResource, "x", errors.New("no")), apierrors.NewConflict(podsResource, "x", errors.New("busy"))}
+	errs := []error{podapi.ErrDown, podapi.ErrLost, podapi.ErrLost, apierrors.NewInternalError(errors.New("etcd")), apierrors.NewTooManyRequests("later", 1),
+		apierrors.NewForbidden(podapi.Resource, "x", errors.New("no")), apierrors.NewConflict(podapi.Resource, "x", errors.New("busy"))}
 	share, r := h.IntN(3)*h.IntN(51), rand.New(rand.NewPCG(h.Uint64(), 5))
-	h.w.set(func(w *world) {
-		w.fail = func(string, string) error {
+	h.w.Locked(func() {
+		h.w.Fail = func(string, string) error {
 			if r.IntN(100) < share {
 				return errs[r.IntN(len(errs))]
 			}
@@ -174,16 +168,16 @@ func (h *history) weather() {
 func (h *history) heal() {
 	clear(h.ending)
 	h.publish(true)
-	h.w.set(func(w *world) {
-		w.fail = nil
-		for uid, p := range h.clone(w) {
+	h.w.Locked(func() {
+		h.w.Fail = nil
+		for uid, p := range maps.Clone(h.w.Pods) {
 			switch {
 			case hash(p) == "" || goesByItself(p):
-				w.change(uid, nil)
+				h.w.Change(uid, nil)
 			case slices.Contains(p.Finalizers, "x"):
 				p = p.DeepCopy()
 				p.Finalizers = nil
-				w.change(uid, p)
+				h.w.Change(uid, p)
 			}
 		}
 	})

@@ -12,6 +12,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bosun-project/bosun/internal/simworld/podapi"
 )
 
 // history is one random life of a node and its API server.
@@ -33,19 +35,19 @@ func TestRandomHistories(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := &history{chance: chance{rand.New(rand.NewPCG(seed, 2))}, t: t, s: newServer(t), table: newTable(), ended: map[types.UID]bool{}}
-				h.s.latency = func() time.Duration { return time.Duration(h.s.rv%7) * 40 * time.Millisecond }
-				h.s.lag = func() time.Duration { return time.Duration(h.s.rv%11) * 300 * time.Millisecond }
+				h.s.Latency = func() time.Duration { return time.Duration(h.s.Version%7) * 40 * time.Millisecond }
+				h.s.Lag = func() time.Duration { return time.Duration(h.s.Version%11) * 300 * time.Millisecond }
 				_, h.stop = start(t, h.s, h.table)
 				for range 300 {
 					h.step()
 					time.Sleep(time.Duration(h.IntN(400)) * time.Millisecond)
 				}
-				h.s.set(func(s *server) { s.fail = nil })
+				h.s.Locked(func() { h.s.Fail = nil })
 				time.Sleep(3 * time.Minute)
 				h.check()
-				quiet := h.s.since()
+				quiet := h.s.Since()
 				time.Sleep(time.Hour)
-				if n := h.s.count("", quiet); n > 0 {
+				if n := h.s.Count("", quiet); n > 0 {
 					t.Errorf("%d calls after everything was told", n)
 				}
 				h.stop()
@@ -62,17 +64,17 @@ func (h *history) step() {
 		h.made++
 		for _, other := range h.table.cell.Value() { // the name is free, or made so by force
 			if other.Name == p.Name {
-				h.s.drop(other.UID)
+				h.s.Drop(other.UID)
 			}
 		}
-		h.s.put(p)
+		h.s.Put(p)
 		h.table.put(of(p, says(v1.PodPending, false, "")))
 	case 2, 3, 4, 5, 6: // a worker says something
 		h.says(uid)
 	case 7:
-		h.s.edit(uid, deleted)
+		h.s.Edit(uid, deleted)
 	case 8: // somebody else writes
-		h.s.edit(uid, func(p *v1.Pod) {
+		h.s.Edit(uid, func(p *v1.Pod) {
 			p.Status.NominatedNodeName = fmt.Sprint(h.IntN(5))
 			p.Status.Conditions = append(p.Status.Conditions[:0:0], p.Status.Conditions...)
 			if find(p.Status.Conditions, "gate") == nil {
@@ -83,7 +85,7 @@ func (h *history) step() {
 			}
 		})
 	case 9:
-		h.s.drop(uid)
+		h.s.Drop(uid)
 	case 10:
 		h.weather()
 	case 12: // a static pod says something
@@ -94,10 +96,10 @@ func (h *history) step() {
 		name := fmt.Sprint("static", h.IntN(3))
 		m := mirrorOf(bound(name, types.UID(fmt.Sprint("mirror", h.made))), types.UID(pick(h.chance, name, name, "another")))
 		h.made++
-		h.s.set(func(s *server) {
-			for uid, p := range s.pods {
+		h.s.Locked(func() {
+			for uid, p := range h.s.Pods {
 				if p.Name == name {
-					s.change(uid, nil)
+					h.s.Change(uid, nil)
 				}
 			}
 			switch h.IntN(3) {
@@ -105,13 +107,13 @@ func (h *history) step() {
 				deleted(m)
 				fallthrough
 			case 1:
-				s.change(m.UID, m)
+				h.s.Change(m.UID, m)
 			}
 		})
 	case 11:
 		if h.IntN(3) == 0 {
 			h.stop()
-			h.s.relist()
+			h.s.Relist()
 			_, h.stop = start(h.t, h.s, h.table)
 		}
 	}
@@ -124,7 +126,7 @@ func (h *history) says(uid types.UID) {
 	if !ok {
 		return
 	}
-	api := h.s.pod(uid)
+	api := h.s.Pod(uid)
 	switch {
 	case h.ended[uid]:
 		p.Rested = h.IntN(2) == 0 || p.Rested
@@ -139,11 +141,11 @@ func (h *history) says(uid types.UID) {
 
 // weather changes how the server answers.
 func (h *history) weather() {
-	errs := []error{errDown, apierrors.NewInternalError(errors.New("etcd")), apierrors.NewTooManyRequests("later", 1),
-		apierrors.NewConflict(podsResource, "x", errors.New("busy")), apierrors.NewForbidden(podsResource, "x", errors.New("no"))}
+	errs := []error{podapi.ErrDown, podapi.ErrLost, apierrors.NewInternalError(errors.New("etcd")), apierrors.NewTooManyRequests("later", 1),
+		apierrors.NewConflict(podapi.Resource, "x", errors.New("busy")), apierrors.NewForbidden(podapi.Resource, "x", errors.New("no"))}
 	share, r := h.IntN(3)*h.IntN(51), rand.New(rand.NewPCG(h.Uint64(), 3))
-	h.s.set(func(s *server) {
-		s.fail = func(string, string) error {
+	h.s.Locked(func() {
+		h.s.Fail = func(string, string) error {
 			if r.IntN(100) < share {
 				return errs[r.IntN(len(errs))]
 			}
@@ -154,10 +156,10 @@ func (h *history) weather() {
 
 func (h *history) check() {
 	told(h.t, h.s, h.table)
-	h.s.mu.Lock()
-	defer h.s.mu.Unlock()
+	h.s.Mu.Lock()
+	defer h.s.Mu.Unlock()
 	for _, p := range h.table.cell.Value() {
-		if api := h.s.pods[p.UID]; p.Rested && api != nil && api.DeletionTimestamp != nil {
+		if api := h.s.Pods[p.UID]; p.Rested && api != nil && api.DeletionTimestamp != nil {
 			h.t.Errorf("pod %s was to go", p.UID)
 		}
 	}

@@ -14,15 +14,17 @@ import (
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bosun-project/bosun/internal/simworld/podapi"
 )
 
 // TestTellsWhatChanges follows one pod: each change is told at once and once (behaviour 266).
 func TestTellsWhatChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, node := newServer(t), newTable()
-		s.latency = constant(5 * time.Millisecond)
+		s.Latency = constant(5 * time.Millisecond)
 		p := bound("web", "u1")
-		s.put(p)
+		s.Put(p)
 		var heard []Told
 		r, stop := start(t, s, node, func(c *Config) { c.Told = func(x Told) { heard = append(heard, x) } })
 		defer stop()
@@ -35,14 +37,14 @@ func TestTellsWhatChanges(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 			synctest.Wait()
 			told(t, s, node)
-			if n := s.count("", 0); n != i+1 {
+			if n := s.Count("", 0); n != i+1 {
 				t.Fatalf("%d calls after %d changes", n, i+1)
 			}
 			node.put(of(p, status.DeepCopy())) // the worker says the same again
-			s.put(bound("other", "u2"))        // somebody else's pod
+			s.Put(bound("other", "u2"))        // somebody else's pod
 		}
 		time.Sleep(time.Hour)
-		if n := s.count("", 0); n != 3 {
+		if n := s.Count("", 0); n != 3 {
 			t.Errorf("%d calls in the end, want 3", n)
 		}
 		if len(heard) != 3 || heard[2].Took != 5*time.Millisecond || heard[2].Pod == nil || heard[2].UID != "u1" {
@@ -59,8 +61,8 @@ func TestWatchLag(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, node := newServer(t), newTable()
 		p := bound("web", "u1")
-		s.put(p)
-		s.lag = constant(10 * time.Second)
+		s.Put(p)
+		s.Lag = constant(10 * time.Second)
 		_, stop := start(t, s, node)
 		defer stop()
 		node.put(of(p, says(v1.PodPending, false, "a")))
@@ -68,14 +70,14 @@ func TestWatchLag(t *testing.T) {
 		node.put(of(p, says(v1.PodRunning, true, "")))
 		synctest.Wait()
 		node.put(of(p, says(v1.PodRunning, true, "")))
-		s.edit("u1", func(p *v1.Pod) { p.Status.NominatedNodeName = "x" })
+		s.Edit("u1", func(p *v1.Pod) { p.Status.NominatedNodeName = "x" })
 		synctest.Wait()
-		if n := s.count("", 0); n != 2 {
+		if n := s.Count("", 0); n != 2 {
 			t.Errorf("%d calls, want 2", n)
 		}
 		told(t, s, node)
 		time.Sleep(time.Minute)
-		if n := s.count("", 0); n != 2 || s.pod("u1").Status.NominatedNodeName != "x" {
+		if n := s.Count("", 0); n != 2 || s.Pod("u1").Status.NominatedNodeName != "x" {
 			t.Errorf("%d calls after the watch came, want 2", n)
 		}
 	})
@@ -86,17 +88,17 @@ func TestEndedBySomebodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, node := newServer(t), newTable()
 		p := bound("web", "u1")
-		s.put(p)
-		s.lag = constant(2 * time.Second)
+		s.Put(p)
+		s.Lag = constant(2 * time.Second)
 		_, stop := start(t, s, node)
 		defer stop()
-		s.edit("u1", func(p *v1.Pod) { p.Status.Phase, p.Status.Reason = v1.PodFailed, "NodeLost" })
+		s.Edit("u1", func(p *v1.Pod) { p.Status.Phase, p.Status.Reason = v1.PodFailed, "NodeLost" })
 		node.put(of(p, says(v1.PodRunning, true, "")))
 		time.Sleep(time.Minute)
-		if got := s.pod("u1").Status; got.Phase != v1.PodFailed || got.Reason != "NodeLost" || len(got.ContainerStatuses) != 1 {
+		if got := s.Pod("u1").Status; got.Phase != v1.PodFailed || got.Reason != "NodeLost" || len(got.ContainerStatuses) != 1 {
 			t.Errorf("status %+v", got)
 		}
-		if n := s.count("", 0); n > 4 {
+		if n := s.Count("", 0); n > 4 {
 			t.Errorf("%d calls", n)
 		}
 	})
@@ -106,18 +108,18 @@ func TestEndedBySomebodyElse(t *testing.T) {
 func TestWatchOfAnotherPast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, node := newServer(t), newTable()
-		s.rv = 5000
+		s.Version = 5000
 		p := bound("web", "u1")
-		s.put(p)
+		s.Put(p)
 		_, stop := start(t, s, node)
 		defer stop()
-		s.set(func(s *server) { s.lag = constant(time.Hour) }) // what follows is never seen
+		s.Locked(func() { s.Lag = constant(time.Hour) }) // what follows is never seen
 		node.put(of(p, says(v1.PodRunning, true, "")))
 		synctest.Wait()
-		s.set(func(s *server) {
-			s.lag, s.rv = nil, 100
-			s.view.Set(list{synced: true, pods: s.view.Value().pods})
-			s.change("u1", bound("web", "u1"))
+		s.Locked(func() {
+			s.Lag, s.Version = nil, 100
+			s.View.Set(podapi.List{Synced: true, Pods: s.View.Value().Pods})
+			s.Change("u1", bound("web", "u1"))
 		})
 		time.Sleep(lag + time.Second)
 		synctest.Wait()
@@ -131,8 +133,8 @@ func TestLastStatusThenGone(t *testing.T) {
 		s, node := newServer(t), newTable()
 		p := bound("web", "u1")
 		deleted(p)
-		s.put(p)
-		s.lag, s.latency = constant(5*time.Second), constant(10*time.Millisecond)
+		s.Put(p)
+		s.Lag, s.Latency = constant(5*time.Second), constant(10*time.Millisecond)
 		_, stop := start(t, s, node)
 		defer stop()
 		node.put(of(p, says(v1.PodRunning, false, "")))
@@ -140,7 +142,7 @@ func TestLastStatusThenGone(t *testing.T) {
 		ended := of(p, says(v1.PodFailed, false, ""))
 		node.put(ended) // ended, but not all of it is gone
 		time.Sleep(time.Second)
-		if s.pod("u1") == nil {
+		if s.Pod("u1") == nil {
 			t.Fatal("deleted while something of it was left")
 		}
 		ended.Rested = true
@@ -148,12 +150,12 @@ func TestLastStatusThenGone(t *testing.T) {
 		node.put(ended)
 		time.Sleep(25 * time.Millisecond)
 		synctest.Wait()
-		if s.pod("u1") != nil {
+		if s.Pod("u1") != nil {
 			t.Fatal("not gone after the time of two calls")
 		}
 		time.Sleep(time.Minute)
 		node.drop("u1")
-		if n, d := s.count("patch", 0), s.count("delete", 0); n != 3 || d != 1 {
+		if n, d := s.Count("patch", 0), s.Count("delete", 0); n != 3 || d != 1 {
 			t.Errorf("%d patches and %d deletes, want 3 and 1", n, d)
 		}
 	})
@@ -163,17 +165,17 @@ func TestLastStatusThenGone(t *testing.T) {
 func TestDetailsMakeWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, node := newServer(t), newTable()
-		s.latency = constant(5 * time.Millisecond)
+		s.Latency = constant(5 * time.Millisecond)
 		_, stop := start(t, s, node)
 		defer stop()
 		p := bound("web", "u1")
-		s.put(p)
+		s.Put(p)
 		node.put(of(p, says(v1.PodPending, false, "")))
 		time.Sleep(6 * time.Millisecond)
 		told(t, s, node)
 		node.put(of(p, says(v1.PodPending, false, "a detail")))
 		time.Sleep(breath / 2)
-		if n := s.count("", 0); n != 1 {
+		if n := s.Count("", 0); n != 1 {
 			t.Errorf("%d calls, want 1: another detail follows too soon", n)
 		}
 		node.put(of(p, says(v1.PodRunning, true, "")))
@@ -182,15 +184,15 @@ func TestDetailsMakeWay(t *testing.T) {
 		node.put(of(p, says(v1.PodRunning, true, "a detail")))
 		time.Sleep(breath + 6*time.Millisecond)
 		told(t, s, node)
-		if n := s.count("", 0); n != 3 {
+		if n := s.Count("", 0); n != 3 {
 			t.Errorf("%d calls, want 3", n)
 		}
 
-		begin := s.since()
+		begin := s.Since()
 		var many []*v1.Pod
 		for i := range 50 {
 			many = append(many, bound(fmt.Sprint("m", i), types.UID(fmt.Sprint("m", i))))
-			s.put(many[i])
+			s.Put(many[i])
 			node.put(of(many[i], says(v1.PodPending, false, "")))
 		}
 		time.Sleep(longest / 2)
@@ -199,7 +201,7 @@ func TestDetailsMakeWay(t *testing.T) {
 		}
 		time.Sleep(longest/2 + 50*time.Millisecond)
 		told(t, s, node)
-		if n := s.count("", begin); n > 60 {
+		if n := s.Count("", begin); n > 60 {
 			t.Errorf("%d calls for 50 pods of which 40 run soon, want hardly more than 50", n)
 		}
 	})
@@ -210,15 +212,15 @@ func TestDetailsMakeWay(t *testing.T) {
 func TestDeletedPodIsQuiet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, node := newServer(t), newTable()
-		s.latency = constant(5 * time.Millisecond)
+		s.Latency = constant(5 * time.Millisecond)
 		p := bound("web", "u1")
-		s.put(p)
+		s.Put(p)
 		_, stop := start(t, s, node)
 		defer stop()
 		node.put(of(p, says(v1.PodRunning, true, "")))
 		time.Sleep(time.Minute)
-		s.edit("u1", func(p *v1.Pod) { deleted(p) })
-		began := s.since()
+		s.Edit("u1", func(p *v1.Pod) { deleted(p) })
+		began := s.Since()
 		node.put(of(p, says(v1.PodRunning, true, "stopping")))
 		time.Sleep(30 * time.Millisecond)
 		node.put(of(p, says(v1.PodRunning, false, "")))
@@ -230,13 +232,13 @@ func TestDeletedPodIsQuiet(t *testing.T) {
 		over := of(p, says(v1.PodSucceeded, false, "no sandbox"))
 		node.put(over)
 		time.Sleep(500 * time.Millisecond)
-		if n := s.count("patch", began); n != 2 {
+		if n := s.Count("patch", began); n != 2 {
 			t.Errorf("%d patches, want that it stops, and its end", n)
 		}
 		over.Rested = true
 		node.put(over)
 		time.Sleep(11 * time.Millisecond)
-		if n := s.count("delete", began); n != 1 || s.pod("u1") != nil {
+		if n := s.Count("delete", began); n != 1 || s.Pod("u1") != nil {
 			t.Errorf("%d deletes", n)
 		}
 	})
@@ -281,12 +283,12 @@ func TestRestedPodAlwaysEnds(t *testing.T) {
 		s, node := newServer(t), newTable()
 		p := bound("web", "u1")
 		deleted(p)
-		s.put(p)
+		s.Put(p)
 		_, stop := start(t, s, node)
 		defer stop()
 		node.put(Pod{UID: "u1", Namespace: "default", Name: "web", Status: says(v1.PodRunning, true, ""), Rested: true})
 		synctest.Wait()
-		if s.pod("u1") != nil {
+		if s.Pod("u1") != nil {
 			t.Error("the pod is still there")
 		}
 	})
@@ -303,7 +305,7 @@ func TestAbsent(t *testing.T) {
 			deleted(p)
 		}
 		for _, p := range []*v1.Pod{gone, unsure, alive, mirror, ran} {
-			s.put(p)
+			s.Put(p)
 		}
 		var phases []v1.PodPhase
 		_, stop := start(t, s, node, func(c *Config) {
@@ -320,7 +322,7 @@ func TestAbsent(t *testing.T) {
 		defer stop()
 		time.Sleep(time.Minute)
 		for uid, want := range map[types.UID]bool{"u1": false, "u2": true, "u3": true, "u4": true, "u5": false} {
-			if got := s.pod(uid) != nil; got != want {
+			if got := s.Pod(uid) != nil; got != want {
 				t.Errorf("pod %s is there: %v, want %v", uid, got, want)
 			}
 		}
@@ -337,16 +339,16 @@ func TestFinalizers(t *testing.T) {
 		p := bound("web", "u1")
 		deleted(p)
 		p.Finalizers = []string{"example.com/x"}
-		s.put(p)
+		s.Put(p)
 		_, stop := start(t, s, node)
 		defer stop()
 		end := of(p, says(v1.PodSucceeded, false, ""))
 		end.Rested = true
 		node.put(end)
 		time.Sleep(time.Hour)
-		s.edit("u1", func(p *v1.Pod) { p.Labels = map[string]string{"a": "b"} })
+		s.Edit("u1", func(p *v1.Pod) { p.Labels = map[string]string{"a": "b"} })
 		time.Sleep(time.Hour)
-		if n := s.count("delete", 0); n != 1 {
+		if n := s.Count("delete", 0); n != 1 {
 			t.Errorf("%d deletes, want 1", n)
 		}
 	})
@@ -356,28 +358,28 @@ func TestFinalizers(t *testing.T) {
 func TestStaticPods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, node := newServer(t), newTable()
-		s.put(mirrorOf(bound("web-node1", "m1"), "old"))
+		s.Put(mirrorOf(bound("web-node1", "m1"), "old"))
 		_, stop := start(t, s, node)
 		defer stop()
 		node.put(Pod{UID: "new", Namespace: "default", Name: "web-node1", Static: true, Status: says(v1.PodRunning, true, ""), Rested: true})
 		node.put(Pod{UID: "m1", Namespace: "default", Name: "web-node1", Status: says(v1.PodRunning, true, "")}) // not a pod of ours
 		time.Sleep(time.Minute)
-		if n := s.count("", 0); n != 0 {
+		if n := s.Count("", 0); n != 0 {
 			t.Fatalf("%d calls for a mirror with another hash", n)
 		}
-		s.drop("m1")
+		s.Drop("m1")
 		m2 := mirrorOf(bound("web-node1", "m2"), "new")
-		s.put(m2)
+		s.Put(m2)
 		synctest.Wait()
-		if got := s.pod("m2").Status; got.Phase != v1.PodRunning || got.ObservedGeneration != 1 {
+		if got := s.Pod("m2").Status; got.Phase != v1.PodRunning || got.ObservedGeneration != 1 {
 			t.Errorf("mirror's status: %+v", got)
 		}
-		s.edit("m2", deleted)
-		s.drop("m2")
-		s.put(mirrorOf(bound("web-node1", "m3"), "new"))
+		s.Edit("m2", deleted)
+		s.Drop("m2")
+		s.Put(mirrorOf(bound("web-node1", "m3"), "new"))
 		synctest.Wait()
 		told(t, s, node)
-		if n := s.count("patch", 0); n != 2 {
+		if n := s.Count("patch", 0); n != 2 {
 			t.Errorf("%d patches, want one for each mirror", n)
 		}
 	})
@@ -388,11 +390,11 @@ func TestStaticPods(t *testing.T) {
 func TestOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, node := newServer(t), newTable()
-		s.latency = constant(10 * time.Millisecond)
+		s.Latency = constant(10 * time.Millisecond)
 		var pods []*v1.Pod
 		for i := range 300 {
 			pods = append(pods, bound(fmt.Sprint("p", i), types.UID(fmt.Sprint("u", i))))
-			s.put(pods[i])
+			s.Put(pods[i])
 			node.put(of(pods[i], says(v1.PodPending, false, "")))
 		}
 		var log bytes.Buffer
@@ -400,13 +402,13 @@ func TestOutage(t *testing.T) {
 		defer stop()
 		time.Sleep(longest + time.Second) // these are details
 		told(t, s, node)
-		s.set(func(s *server) { s.fail = func(string, string) error { return errDown } })
-		away := s.since()
+		s.Locked(func() { s.Fail = func(string, string) error { return podapi.ErrDown } })
+		away := s.Since()
 		for i, p := range pods {
 			node.put(of(p, says(v1.PodRunning, i%2 == 0, "")))
 		}
 		time.Sleep(10 * time.Minute)
-		if n := s.count("", away); n > 8+10*60/4 {
+		if n := s.Count("", away); n > 8+10*60/4 {
 			t.Errorf("%d calls in ten minutes of outage", n)
 		}
 		if st := r.State(); st.Waiting != 300 || st.Down.IsZero() || !strings.Contains(st.Error, "refused") || time.Since(st.Since) < 9*time.Minute {
@@ -415,18 +417,18 @@ func TestOutage(t *testing.T) {
 		if d, ok := r.Pod("u7"); !ok || d.What != "status" || d.Since.IsZero() {
 			t.Errorf("debt of a pod: %+v, %v", d, ok)
 		}
-		s.set(func(s *server) { s.fail, s.most = nil, 0 })
-		back := s.since()
-		s.put(bound("other", "other")) // the watch is back too
-		for r.State().Waiting > 0 && s.since()-back < time.Minute {
+		s.Locked(func() { s.Fail, s.Most = nil, 0 })
+		back := s.Since()
+		s.Put(bound("other", "other")) // the watch is back too
+		for r.State().Waiting > 0 && s.Since()-back < time.Minute {
 			time.Sleep(10 * time.Millisecond)
 		}
-		if took := s.since() - back; took > 1500*time.Millisecond { // half a second for the first, 300 / 8 times 10 ms
+		if took := s.Since() - back; took > 1500*time.Millisecond { // half a second for the first, 300 / 8 times 10 ms
 			t.Errorf("took %v", took)
 		}
 		told(t, s, node)
-		if n := s.count("", back); n != 300 || s.most > 8 {
-			t.Errorf("%d calls, %d at once; want 300, 8", n, s.most)
+		if n := s.Count("", back); n != 300 || s.Most > 8 {
+			t.Errorf("%d calls, %d at once; want 300, 8", n, s.Most)
 		}
 		if n := strings.Count(log.String(), "\n"); n != 2 {
 			t.Errorf("%d lines of log, want one for the outage and one for its end:\n%s", n, log.String())
@@ -439,13 +441,13 @@ func TestOutageOfTheWatchToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, node := newServer(t), newTable()
 		p := bound("web", "u1")
-		s.put(p)
-		s.fail = func(string, string) error { return apierrors.NewServiceUnavailable("starting") }
+		s.Put(p)
+		s.Fail = func(string, string) error { return apierrors.NewServiceUnavailable("starting") }
 		_, stop := start(t, s, node)
 		defer stop()
 		node.put(of(p, says(v1.PodRunning, true, "")))
 		time.Sleep(time.Hour)
-		s.set(func(s *server) { s.fail = nil })
+		s.Locked(func() { s.Fail = nil })
 		time.Sleep(downPauses.Max + downPauses.Max/5)
 		synctest.Wait()
 		told(t, s, node)
@@ -456,13 +458,13 @@ func TestOutageOfTheWatchToo(t *testing.T) {
 func TestBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, node := newServer(t), newTable()
-		s.latency = constant(2 * time.Second)
+		s.Latency = constant(2 * time.Second)
 		var pods []*v1.Pod
 		for i := range 300 {
 			p := bound(fmt.Sprint("p", i), types.UID(fmt.Sprint("u", i)))
 			p.Status = *says(v1.PodRunning, false, "")
 			pods = append(pods, p)
-			s.put(p)
+			s.Put(p)
 		}
 		r, stop := start(t, s, node)
 		defer stop()
@@ -479,19 +481,19 @@ func TestBusy(t *testing.T) {
 		time.Sleep(16 * time.Second) // 8 that were on their way, then 50 of 8 at a time
 		ready := 0
 		for _, p := range pods {
-			if api := s.pod(p.UID); find(api.Status.Conditions, v1.PodReady).Status == v1.ConditionTrue {
+			if api := s.Pod(p.UID); find(api.Status.Conditions, v1.PodReady).Status == v1.ConditionTrue {
 				ready++
 			}
 		}
 		if ready != 50 {
 			t.Errorf("%d of 50 are ready after 17 s", ready)
 		}
-		for r.State().Waiting > 0 && s.since() < time.Hour {
+		for r.State().Waiting > 0 && s.Since() < time.Hour {
 			time.Sleep(time.Second)
 		}
 		told(t, s, node)
-		if n := s.count("", 0); n > 310 || s.since() > 80*time.Second {
-			t.Errorf("%d calls in %v", n, s.since())
+		if n := s.Count("", 0); n > 310 || s.Since() > 80*time.Second {
+			t.Errorf("%d calls in %v", n, s.Since())
 		}
 	})
 }
@@ -500,21 +502,21 @@ func TestBusy(t *testing.T) {
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, node := newServer(t), newTable()
-		s.latency = constant(100 * time.Millisecond)
+		s.Latency = constant(100 * time.Millisecond)
 		for i := range 50 {
 			p := bound(fmt.Sprint("p", i), types.UID(fmt.Sprint("u", i)))
-			s.put(p)
+			s.Put(p)
 			node.put(of(p, says(v1.PodRunning, true, "")))
 		}
 		_, stop := start(t, s, node)
 		time.Sleep(250 * time.Millisecond)
 		stop()
-		before := s.since()
+		before := s.Since()
 		_, stop = start(t, s, node)
 		defer stop()
 		time.Sleep(10 * time.Second)
 		told(t, s, node)
-		if n := s.count("", before); n > 50-16+8 {
+		if n := s.Count("", before); n > 50-16+8 {
 			t.Errorf("%d calls after the restart, though 16 pods had been told", n)
 		}
 	})
@@ -525,8 +527,8 @@ func TestSecondRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, node := newServer(t), newTable()
 		p := bound("web", "u1")
-		s.put(p)
-		s.latency = constant(time.Second)
+		s.Put(p)
+		s.Latency = constant(time.Second)
 		node.put(of(p, says(v1.PodRunning, true, "")))
 		r, stop := start(t, s, node)
 		time.Sleep(time.Millisecond)
@@ -541,26 +543,26 @@ func TestSecondRun(t *testing.T) {
 
 // TestRefusals: what becomes of a pod that the server does not want to hear about, while others go on.
 func TestRefusals(t *testing.T) {
-	conflict := apierrors.NewConflict(podsResource, "bad", errors.New("Precondition failed"))
+	conflict := apierrors.NewConflict(podapi.Resource, "bad", errors.New("Precondition failed"))
 	tests := map[string]struct {
 		err  error
 		most int // calls in ten minutes
 		logs int
 	}{
-		"not found":      {apierrors.NewNotFound(podsResource, "bad"), 6, 0},
+		"not found":      {apierrors.NewNotFound(podapi.Resource, "bad"), 6, 0},
 		"conflict":       {conflict, 25, 0},
-		"forbidden":      {apierrors.NewForbidden(podsResource, "bad", errors.New("not your pod")), 15, 1},
+		"forbidden":      {apierrors.NewForbidden(podapi.Resource, "bad", errors.New("not your pod")), 15, 1},
 		"internal error": {apierrors.NewInternalError(errors.New("webhook")), 80, 1},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, node := newServer(t), newTable()
-				s.latency = constant(time.Millisecond)
+				s.Latency = constant(time.Millisecond)
 				bad, good := bound("bad", "u1"), bound("good", "u2")
-				s.put(bad)
-				s.put(good)
-				s.fail = func(_, name string) error {
+				s.Put(bad)
+				s.Put(good)
+				s.Fail = func(_, name string) error {
 					if name == "bad" {
 						return test.err
 					}
@@ -573,12 +575,12 @@ func TestRefusals(t *testing.T) {
 				for i := range 600 {
 					node.put(of(good, says(v1.PodRunning, i%2 == 0, "")))
 					time.Sleep(900 * time.Millisecond)
-					if got := find(s.pod("u2").Status.Conditions, v1.PodReady); got == nil || (got.Status == v1.ConditionTrue) != (i%2 == 0) {
+					if got := find(s.Pod("u2").Status.Conditions, v1.PodReady); got == nil || (got.Status == v1.ConditionTrue) != (i%2 == 0) {
 						t.Fatalf("round %d: the other pod was not told: %v", i, got)
 					}
 					time.Sleep(100 * time.Millisecond)
 				}
-				if n := s.count("", 0) - 600; n > test.most || n < 2 {
+				if n := s.Count("", 0) - 600; n > test.most || n < 2 {
 					t.Errorf("%d calls for the bad pod, want at most %d", n, test.most)
 				}
 				if d, ok := r.Pod("u1"); name != "not found" && (!ok || d.Error == "" || d.Tries < 2) {
@@ -587,8 +589,8 @@ func TestRefusals(t *testing.T) {
 				if n := strings.Count(log.String(), "does not take"); n != test.logs {
 					t.Errorf("%d refusals logged, want %d:\n%s", n, test.logs, log.String())
 				}
-				s.set(func(s *server) { s.fail = nil })
-				s.edit("u1", func(p *v1.Pod) { p.Labels = map[string]string{"a": "b"} })
+				s.Locked(func() { s.Fail = nil })
+				s.Edit("u1", func(p *v1.Pod) { p.Labels = map[string]string{"a": "b"} })
 				time.Sleep(refusedPauses.Max + refusedPauses.Max/5)
 				told(t, s, node)
 			})
@@ -601,18 +603,18 @@ func TestSameNameAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, node := newServer(t), newTable()
 		old := bound("web", "u1")
-		s.put(old)
-		s.lag = constant(3 * time.Second)
+		s.Put(old)
+		s.Lag = constant(3 * time.Second)
 		_, stop := start(t, s, node)
 		defer stop()
-		s.drop("u1")
+		s.Drop("u1")
 		fresh := bound("web", "u2")
-		s.put(fresh)
+		s.Put(fresh)
 		node.put(of(old, says(v1.PodFailed, false, "old"))) // the watch does not know yet
 		node.put(of(fresh, says(v1.PodRunning, true, "")))
 		time.Sleep(10 * time.Second)
 		told(t, s, node)
-		if got := s.pod("u2").Status.Phase; got != v1.PodRunning {
+		if got := s.Pod("u2").Status.Phase; got != v1.PodRunning {
 			t.Errorf("the new pod is %s", got)
 		}
 	})
@@ -627,10 +629,10 @@ func TestUnsynced(t *testing.T) {
 		_, stop := start(t, s, node, func(c *Config) { c.Absent = func(types.UID) bool { return true } })
 		defer stop()
 		time.Sleep(time.Hour)
-		if n := s.count("", 0); n != 0 {
+		if n := s.Count("", 0); n != 0 {
 			t.Errorf("%d calls", n)
 		}
-		s.put(p)
+		s.Put(p)
 		synctest.Wait()
 		told(t, s, node)
 	})
@@ -644,7 +646,7 @@ func BenchmarkLook(b *testing.B) {
 		p := bound(fmt.Sprint("p", i), types.UID(fmt.Sprint("u", i)))
 		p.Status = *says(v1.PodRunning, true, "")
 		pods = append(pods, p)
-		s.put(p)
+		s.Put(p)
 		node.put(of(p, says(v1.PodRunning, true, "")))
 	}
 	r := New(Config{Pods: node.Pods, API: s.API, Cluster: s})
