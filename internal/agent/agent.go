@@ -184,7 +184,7 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 	a.set = worker.New(worker.Config{
 		Doer: performer, Ledger: a.ledger, Judge: a.judge, Wanted: a.wanted.Get, Node: a.facts.Get, LeaveStrays: o.LeaveStrays,
 		Remembered: remembered, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
-		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health, Content: a.contentRevisions, Orders: a.orders,
+		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health, Content: a.contentRevisions, Logins: a.loginRevisions, Orders: a.orders,
 		Rejected: a.metrics.Rejected, Restarted: a.metrics.Restarted,
 	})
 	a.observer = observe.New(observe.Config{

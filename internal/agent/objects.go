@@ -156,6 +156,14 @@ func pullSecrets(ctx context.Context, l *objects.Loop, p *v1.Pod) (logins []cred
 	return logins, lacking
 }
 
+// loginRevisions is how often the logins of pods to registries have changed.
+func (a *Agent) loginRevisions() (map[types.UID]uint64, <-chan struct{}) {
+	if a.objects == nil {
+		return nil, nil
+	}
+	return a.objects.Logins().Get()
+}
+
 // content is how often what pods are made from has changed.
 func (a *Agent) contentRevisions() (map[types.UID]uint64, <-chan struct{}) {
 	if a.objects == nil {

@@ -2,6 +2,7 @@ package objects
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -219,5 +220,8 @@ func (l *Loop) tellUsers(e *entry) {
 	e.first, e.last = time.Time{}, time.Time{}
 	for uid := range e.users {
 		l.dirty[uid] = true
+		if u := l.pods[uid]; e.key.kind == secrets && u != nil && slices.Contains(u.needs.PullSecrets, e.key.name) {
+			l.logging[uid] = true
+		}
 	}
 }

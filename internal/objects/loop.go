@@ -45,6 +45,7 @@ type Config struct {
 type Loop struct {
 	cfg       Config
 	revisions latest.Cell[map[types.UID]uint64]
+	logins    latest.Cell[map[types.UID]uint64]
 	// kick wakes Run; it holds one.
 	kick chan struct{}
 
@@ -59,6 +60,9 @@ type Loop struct {
 	// dirty are the pods whose revision is to grow; gone tells that told has shrunk.
 	dirty map[types.UID]bool
 	gone  bool
+	// entered and logging are told and dirty of logins to registries.
+	entered map[types.UID]uint64
+	logging map[types.UID]bool
 	// again is when pods look anew under the strategy Get.
 	again time.Time
 	// kept is what Config.Keep is to be told once the lock is free.
@@ -84,12 +88,16 @@ func New(cfg Config) *Loop {
 	return &Loop{
 		cfg: cfg, kick: make(chan struct{}, 1), pods: map[types.UID]*user{}, entries: map[key]*entry{},
 		leases: map[leaseKey]*lease{}, told: map[types.UID]uint64{}, dirty: map[types.UID]bool{},
+		entered: map[types.UID]uint64{}, logging: map[types.UID]bool{},
 	}
 }
 
 // Revisions are numbers by pod that grow whenever something has changed that the pod uses: an object has appeared, has other
 // data or is gone, or a token was renewed. A pod that is not in the map has the number 0.
 func (l *Loop) Revisions() *latest.Cell[map[types.UID]uint64] { return &l.revisions }
+
+// Logins is Revisions for a pod's logins to registries alone: an image that could not be had may be had now.
+func (l *Loop) Logins() *latest.Cell[map[types.UID]uint64] { return &l.logins }
 
 // Run keeps the objects until ctx ends.
 func (l *Loop) Run(ctx context.Context) error {
@@ -181,6 +189,8 @@ func (l *Loop) need(wanted map[types.UID]*pod.Desired, now time.Time) {
 		l.release(uid, nil, now)
 		delete(l.pods, uid)
 		delete(l.dirty, uid)
+		delete(l.logging, uid)
+		delete(l.entered, uid)
 		if _, was := l.told[uid]; was {
 			delete(l.told, uid)
 			l.gone = true

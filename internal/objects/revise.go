@@ -40,7 +40,14 @@ func (l *Loop) publish(now time.Time, wake *alarm) {
 		l.count++
 		l.told[uid] = l.count
 	}
+	for uid := range l.logging {
+		l.entered[uid] = l.count
+	}
+	if len(l.logging) > 0 { // those of pods that are gone go with the next
+		l.logins.Set(maps.Clone(l.entered))
+	}
 	clear(l.dirty)
+	clear(l.logging)
 	l.gone = false
 	l.revisions.Set(maps.Clone(l.told))
 }

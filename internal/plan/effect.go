@@ -15,7 +15,7 @@ const (
 	Look            Kind = iota + 1 // inspect the pod in the runtime
 	MakePod                         // directories, log directory, cgroup
 	SetupVolume                     // Volume, Content
-	EnsureImage                     // Container, Attempt, Image
+	EnsureImage                     // Container, Attempt, Image, Content
 	RunSandbox                      // Attempt
 	CreateContainer                 // Container, Attempt, SandboxID, Image, Content
 	StartContainer                  // Container, Attempt, ID
@@ -62,7 +62,8 @@ type Effect struct {
 	Deadline time.Time
 	// Why is told to people, such as "definition changed"; empty when the pod as a whole is stopped.
 	Why string
-	// Content is what the volume or the environment is made from (see Facts.Content).
+	// Content is what the volume or the environment is made from (see Facts.Content), or the logins that an image is pulled
+	// with (see Facts.Logins).
 	Content uint64
 }
 

@@ -156,6 +156,8 @@ func nextFailure(f Failure, o Outcome) Failure {
 // failureOf is what Failure.Of says of an effect.
 func failureOf(e Effect) string {
 	switch {
+	case e.Kind == EnsureImage && e.Content != 0:
+		return e.Image + " logins " + strconv.FormatUint(e.Content, 10)
 	case e.Kind == EnsureImage:
 		return e.Image
 	case e.Content != 0:

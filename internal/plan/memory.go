@@ -160,8 +160,8 @@ type Failure struct {
 	At      time.Time     `json:"at"`
 	Delay   time.Duration `json:"delay"`
 	RetryAt time.Time     `json:"retryAt"`
-	// Of is the image that could not be had, or the content that would not do: another one is tried at once
-	// (behaviours 71, 156).
+	// Of is the image that could not be had and the logins it was asked for with, or the content that would not do: another
+	// one is tried at once (behaviours 71, 156).
 	Of string `json:"of,omitempty"`
 }
 

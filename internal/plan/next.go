@@ -45,6 +45,9 @@ type Facts struct {
 	// Content grows whenever an object changes that the pod's volumes or environment are made from: then volumes are set up
 	// anew, and what failed for want of an object is tried at once. Zero if the pod uses none.
 	Content uint64
+	// Logins grows whenever the pod's own logins to registries change: then an image that could not be had is asked for at
+	// once. Zero if they never have.
+	Logins uint64
 	// CrashCap is the longest crash back-off; zero means 5 minutes.
 	CrashCap time.Duration
 }

@@ -194,7 +194,7 @@ func (d *draft) image(c *v1.Container, attempt uint32) bool {
 	if got, ok := d.mem.Session.Images[c.Name]; ok && got.Attempt == attempt && got.Name == c.Image {
 		return true
 	}
-	e := Effect{Kind: EnsureImage, Container: c.Name, Attempt: attempt, Image: c.Image}
+	e := Effect{Kind: EnsureImage, Container: c.Name, Attempt: attempt, Image: c.Image, Content: d.in.Facts.Logins}
 	if !d.planned(e) {
 		d.wantOfRuntime(e)
 	}

@@ -32,7 +32,7 @@ import (
 //	appear NAME [running]                           somebody else makes a container in the pod
 //	relist                                          an inspection that nobody asked for
 //	over                                            the API says that the pod has ended
-//	remove | return | delete grace=S | order REASON grace=S      what the source or the node wants
+//	remove | return | delete grace=S | order REASON grace=S [own=yes]      what the source or the node wants
 //	image NAME=IMAGE | debug NAME                   the definition is edited, or an ephemeral container added
 //	network | runtime up | down ; sources silent | ready ; probing on | off ; rival UID | gone
 //	admission waits | yes | no REASON
@@ -167,7 +167,7 @@ func (p *play) tell(words []string, args map[string]string) bool {
 	arg := words[len(words)-1]
 	switch words[0] {
 	case "order":
-		p.facts.Order = &Order{Reason: words[1], Message: "by order", Grace: seconds(args["grace"])}
+		p.facts.Order = &Order{Reason: words[1], Message: "by order", Grace: seconds(args["grace"]), Own: args["own"] != ""}
 	case "staying":
 		p.facts.Order, p.facts.Staying = nil, true
 	case "network":
@@ -184,6 +184,8 @@ func (p *play) tell(words []string, args map[string]string) bool {
 		p.facts.Verdict = Verdict{Judged: words[1] != "waits", Admit: words[1] == "yes", Reason: arg, Message: "because"}
 	case "content":
 		p.facts.Content = uint64(number(arg))
+	case "logins":
+		p.facts.Logins = uint64(number(arg))
 	case "cap":
 		p.facts.CrashCap = duration(arg)
 	default:

@@ -57,6 +57,8 @@ type Config struct {
 	Health func() (map[types.UID]map[string]plan.Health, <-chan struct{})
 	// Content grows for a pod whenever an object changes that it is made from, see plan.Facts; nil if no pod uses any.
 	Content func() (map[types.UID]uint64, <-chan struct{})
+	// Logins is the same for a pod's logins to registries.
+	Logins func() (map[types.UID]uint64, <-chan struct{})
 	// Orders are the pods that have to end for the node's sake, other than to make room for critical ones; nil if none ever has to.
 	// An order that is taken back is still carried out where its pod has begun to end.
 	Orders func() (map[types.UID]*plan.Order, <-chan struct{})
@@ -121,6 +123,9 @@ func New(cfg Config) *Set {
 	}
 	if cfg.Content == nil {
 		cfg.Content = func() (map[types.UID]uint64, <-chan struct{}) { return nil, nil }
+	}
+	if cfg.Logins == nil {
+		cfg.Logins = func() (map[types.UID]uint64, <-chan struct{}) { return nil, nil }
 	}
 	if cfg.Orders == nil {
 		cfg.Orders = func() (map[types.UID]*plan.Order, <-chan struct{}) { return nil, nil }
@@ -189,8 +194,9 @@ func (s *Set) Run(ctx context.Context) error {
 		node, newerNode := s.cfg.Node()
 		health, newerHealth := s.cfg.Health()
 		content, newerContent := s.cfg.Content()
+		logins, newerLogins := s.cfg.Logins()
 		orders, newerOrders := s.cfg.Orders()
-		for _, w := range s.reconcile(news{wanted, node, health, content, orders}) {
+		for _, w := range s.reconcile(news{wanted, node, health, content, logins, orders}) {
 			group.Go(func() { s.live(ctx, w) })
 		}
 		select {
@@ -200,6 +206,7 @@ func (s *Set) Run(ctx context.Context) error {
 		case <-newerNode:
 		case <-newerHealth:
 		case <-newerContent:
+		case <-newerLogins:
 		case <-newerOrders:
 		case <-s.poke:
 		}
@@ -256,6 +263,7 @@ type news struct {
 	node    Node
 	health  map[types.UID]map[string]plan.Health
 	content map[types.UID]uint64
+	logins  map[types.UID]uint64
 	orders  map[types.UID]*plan.Order
 }
 
@@ -293,7 +301,7 @@ func (s *Set) inform(w *running, n news) {
 		RuntimeUp:    n.node.RuntimeUp, RuntimeMessage: n.node.RuntimeMessage,
 		NetworkReady: n.node.NetworkReady, NetworkMessage: n.node.NetworkMessage,
 		Rival: s.rival(w), Verdict: w.verdict, Order: stricter(w.preempted, n.orders[w.uid]), Staying: n.node.Staying,
-		Health: n.health[w.uid], Probing: n.health != nil, Content: n.content[w.uid], CrashCap: s.cfg.CrashCap,
+		Health: n.health[w.uid], Probing: n.health != nil, Content: n.content[w.uid], Logins: n.logins[w.uid], CrashCap: s.cfg.CrashCap,
 	})
 }
 
