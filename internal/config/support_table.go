@@ -90,7 +90,7 @@ func fieldSupport() []support {
 		{"podsPerCore", issue(2)},
 		{"enableControllerAttachDetach", issue(3)},
 		{"protectKernelDefaults", issue(2)},
-		{"makeIPTablesUtilChains", notYet},
+		{"makeIPTablesUtilChains", issue(3)},
 		{"iptablesMasqueradeBit", noEffect},
 		{"iptablesDropBit", noEffect},
 		{"featureGates", issue(2)},
