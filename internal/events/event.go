@@ -45,7 +45,7 @@ func eventOf(n note.Note, node string, uid types.UID, version string, at int64) 
 	}
 	when := metav1.NewTime(n.At)
 	return &corev1.Event{
-		ObjectMeta:     metav1.ObjectMeta{Namespace: namespace, Name: util.GenerateEventName(about.Name, at)},
+		ObjectMeta:     metav1.ObjectMeta{Namespace: namespace, Name: util.GenerateEventName(about.Name, at), Annotations: n.Annotations},
 		InvolvedObject: about, Type: n.Level.String(), Reason: n.Reason, Message: message(n),
 		Source: corev1.EventSource{Component: component, Host: node}, ReportingController: component, ReportingInstance: node,
 		FirstTimestamp: when, LastTimestamp: when, Count: 1,

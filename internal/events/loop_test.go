@@ -193,6 +193,15 @@ func TestEventsSayWhatAndAboutWhom(t *testing.T) {
 			t.Errorf("got  %v\nwant %v", got, want.String())
 		}
 	})
+	bubble(t, "253: with annotations", func(t *testing.T) {
+		l, a, _ := running(t, nil)
+		n := of("web", reason.Evicted, "The node was low on resource: memory. ")
+		n.Annotations = map[string]string{"starved_resource": "memory"}
+		l.Sink(n)
+		if got := a.all(); len(got) != 1 || got[0].Annotations["starved_resource"] != "memory" {
+			t.Errorf("got %v", got)
+		}
+	})
 	bubble(t, "294: the node", func(t *testing.T) {
 		l, a, _ := running(t, nil)
 		l.Sink(note.Note{At: time.Now(), About: note.About{Kind: "Node"}, Reason: "Starting", Message: "Starting kubelet."})

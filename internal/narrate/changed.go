@@ -40,8 +40,10 @@ func stopped(d *pod.Desired, s *plan.Stop, now time.Time) []note.Note {
 		return one(d, "", note.Warning, s.Reason, strings.TrimPrefix(s.Message, "Pod was rejected: "), now)
 	case plan.Overdue:
 		return one(d, "", note.Normal, s.Reason, s.Message, now)
-	case plan.Ordered:
-		return one(d, "", note.Warning, s.Reason, s.Message, now)
+	case plan.Ordered, plan.Overfull:
+		notes := one(d, "", note.Warning, s.Reason, s.Message, now)
+		notes[0].Annotations = s.Annotations
+		return notes
 	case plan.Removed, plan.Deleted, plan.Completed, plan.Orphaned:
 	}
 	return nil

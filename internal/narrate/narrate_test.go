@@ -197,6 +197,7 @@ func TestChanged(t *testing.T) {
 		"149 overdue": {after: stop(plan.Overdue, "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"),
 			want: []string{"Normal DeadlineExceeded | Pod was active on the node longer than the specified deadline"}},
 		"43 preempted":              {after: stop(plan.Ordered, "Preempting", "Preempted in order to admit critical pod"), want: []string{"Warning Preempting | Preempted in order to admit critical pod"}},
+		"255 over its limits":       {after: stop(plan.Overfull, "Evicted", "too much"), want: []string{"Warning Evicted | too much"}},
 		"a stop is told once":       {before: stop(plan.Overdue, "DeadlineExceeded", "x"), after: stop(plan.Overdue, "DeadlineExceeded", "x")},
 		"143 removed by its source": {after: stop(plan.Removed, "", "")},
 		"139 a crash": {before: crashed("c1", -time.Hour), after: crashed("c2", 10*time.Second),

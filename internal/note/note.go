@@ -44,6 +44,8 @@ type Note struct {
 	Level   Level
 	Reason  string
 	Message string
+	// Annotations are what tools read beside the message; readers of events show them as annotations of the event.
+	Annotations map[string]string
 	// Minor notes are steps on the way to what another note tells, say in one word what the one before says in full, or
 	// what their maker has logged already. Readers of events go by them; a log need not show them.
 	Minor bool

@@ -75,7 +75,8 @@ func (d *draft) tornDown() bool {
 	return false
 }
 
-// rest keeps one ended instance of each container and waits for the pod to be dropped.
+// rest keeps one ended instance of each container and waits for the pod to be dropped. Of an evicted pod it keeps none: the
+// node needs the room (behaviour 260).
 func (d *draft) rest() {
 	d.wait(Wait{For: "removal", Detail: "the pod has ended; its records and logs stay until its source drops it"})
 	if !d.fresh() {
@@ -85,12 +86,18 @@ func (d *draft) rest() {
 	for i := range d.obs.Containers {
 		c := &d.obs.Containers[i]
 		switch {
-		case c.State == pod.Created, c.State == pod.Exited && kept[c.Name]:
+		case c.State == pod.Created, c.State == pod.Exited && (kept[c.Name] || d.evicted()):
 			d.wantOfRuntime(Effect{Kind: RemoveContainer, Container: c.Name, ID: c.ID, Attempt: c.Attempt})
 		case c.State == pod.Exited:
 			kept[c.Name] = true
 		}
 	}
+}
+
+// evicted tells whether the node has ended the pod to have more room, so that nothing but its logs may stay.
+func (d *draft) evicted() bool {
+	stop := d.mem.Kept.Stop
+	return stop.Reason == reason.Evicted && (stop.Cause == Ordered || stop.Cause == Overfull)
 }
 
 // removeRecords removes all containers and sandboxes from the runtime; it tells whether any are left.

@@ -72,6 +72,7 @@ const (
 	Refused   Cause = "refused"   // admission said no
 	Overdue   Cause = "overdue"   // activeDeadlineSeconds
 	Ordered   Cause = "ordered"   // eviction, preemption, node shutdown
+	Overfull  Cause = "overfull"  // it uses more of the node's disk than its own limits allow
 	Orphaned  Cause = "orphaned"  // no source names it and none ever did in this agent's memory
 )
 
@@ -85,6 +86,8 @@ type Stop struct {
 	Deadline time.Time     `json:"deadline"`
 	// Ran tells that a container of the pod had been started when the stop was decided.
 	Ran bool `json:"ran,omitempty"`
+	// Annotations are for the event that tells of the stop.
+	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
 // ContainerMemory is what is remembered of one container.
@@ -206,6 +209,7 @@ func (k Kept) Clone() Kept {
 	k.Failures = maps.Clone(k.Failures)
 	if k.Stop != nil {
 		s := *k.Stop
+		s.Annotations = maps.Clone(s.Annotations)
 		k.Stop = &s
 	}
 	if k.Renewal != nil {

@@ -66,6 +66,10 @@ type Verdict struct {
 type Order struct {
 	Reason, Message string
 	Grace           time.Duration
+	// Own tells that the pod has gone over a limit of its own, so that nobody disrupts it (behaviour 255).
+	Own bool
+	// Annotations are for the event that tells of it; tools read them.
+	Annotations map[string]string
 }
 
 // Health is what the probes say of one container instance.

@@ -26,7 +26,7 @@ func (d *draft) mustStop() bool {
 	case !des.Wanted && facts.SourcesReady:
 		d.stop(Removed, "", "", des.Grace())
 	case facts.Order != nil:
-		d.stop(Ordered, facts.Order.Reason, facts.Order.Message, facts.Order.Grace)
+		d.obey(facts.Order)
 	case d.mem.Kept.Admitted.IsZero() && facts.Verdict.Judged && !facts.Verdict.Admit:
 		d.stop(Refused, facts.Verdict.Reason, "Pod was rejected: "+facts.Verdict.Message, 0)
 	case des.Over:
@@ -39,6 +39,16 @@ func (d *draft) mustStop() bool {
 		return false
 	}
 	return true
+}
+
+// obey ends the pod as the node orders.
+func (d *draft) obey(o *Order) {
+	cause := Ordered
+	if o.Own {
+		cause = Overfull
+	}
+	d.stop(cause, o.Reason, o.Message, o.Grace)
+	d.mem.Kept.Stop.Annotations = o.Annotations
 }
 
 // stop remembers the decision. The grace has a floor of a second (behaviour 143).

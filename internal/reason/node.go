@@ -28,6 +28,7 @@ const (
 	Rebooted                  = "Rebooted"
 	Shutdown                  = "Shutdown"
 	CgroupV1                  = "CgroupV1"
+	EvictionThresholdMet      = "EvictionThresholdMet"
 )
 
 // NodeRegisteredAgain is the reason of the event that tells of a Node object which was deleted while the agent ran, and

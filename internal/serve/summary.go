@@ -72,6 +72,7 @@ var whyStopped = map[plan.Cause]string{
 	plan.Orphaned:  "no source names it",
 	plan.Refused:   "it was not let in",
 	plan.Ordered:   "the node asks for it",
+	plan.Overfull:  "it uses more of the disk than its limits allow",
 }
 
 // sayEnding speaks of a pod that is on its way out.

@@ -47,6 +47,8 @@ func TestConditions(t *testing.T) {
 		"131 the gate is not the containers'": {[]change{containers("a"), running("a#0"), gate}, v1.ContainersReady, "True"},
 		"270 scheduled":                       {[]change{containers("a")}, v1.PodScheduled, "True"},
 		"150 disrupted":                       {[]change{containers("a"), running("a#0"), stopped(plan.Stopping, plan.Ordered, "Terminated", "node shutdown")}, v1.DisruptionTarget, "True TerminationByKubelet node shutdown"},
+		"253 evicted":                         {[]change{containers("a"), running("a#0"), stopped(plan.Stopping, plan.Ordered, "Evicted", "low on memory")}, v1.DisruptionTarget, "True TerminationByKubelet low on memory"},
+		"255 over its own limits":             {[]change{containers("a"), running("a#0"), stopped(plan.Stopping, plan.Overfull, "Evicted", "x")}, v1.DisruptionTarget, ""},
 		"150 a deadline is no disruption":     {[]change{containers("a"), running("a#0"), stopped(plan.Stopping, plan.Overdue, "DeadlineExceeded", "x")}, v1.DisruptionTarget, ""},
 		"150 another's disruption stays":      {[]change{containers("a"), withPrevious(v1.PodStatus{Conditions: []v1.PodCondition{{Type: v1.DisruptionTarget, Status: v1.ConditionTrue, Reason: "EvictionByEvictionAPI"}}})}, v1.DisruptionTarget, "True EvictionByEvictionAPI"},
 		"114 all containers have to end": {[]change{containers("s", "a"), exited("s#0", 88, early), running("a#0"), renewal}, v1.AllContainersRestarting,

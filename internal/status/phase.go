@@ -34,7 +34,7 @@ func (v *view) phase(out *v1.PodStatus) {
 func (v *view) end(out *v1.PodStatus) {
 	stop := v.in.Memory.Kept.Stop
 	switch stop.Cause {
-	case plan.Refused, plan.Overdue, plan.Ordered:
+	case plan.Refused, plan.Overdue, plan.Ordered, plan.Overfull:
 		out.Phase, out.Reason, out.Message = v1.PodFailed, stop.Reason, stop.Message
 		return
 	case plan.Removed, plan.Orphaned:

@@ -67,6 +67,8 @@ func TestPhaseAndStates(t *testing.T) {
 		"149 overdue":                               {[]change{containers("a"), exited("a#0", 0), stopped(plan.Cleaning, plan.Overdue, "DeadlineExceeded", "x")}, "Failed(DeadlineExceeded) a=Completed(0)"},
 		"149 151 overdue and still ending":          {[]change{containers("a"), running("a#0"), stopped(plan.Stopping, plan.Overdue, "DeadlineExceeded", "x")}, "Running a=running!"},
 		"253 evicted":                               {[]change{containers("a"), exited("a#0", 0), stopped(plan.Cleaning, plan.Ordered, "Evicted", "x")}, "Failed(Evicted) a=Completed(0)"},
+		"253 evicted, and its records are gone":     {[]change{never, containers("a"), stopped(plan.Cleaning, plan.Ordered, "Evicted", "x"), after(situation(containers("a"), exited("a#0", 3)))}, "Failed(Evicted) a=Error(3)"},
+		"255 over its own limits":                   {[]change{containers("a"), exited("a#0", 0), stopped(plan.Cleaning, plan.Overfull, "Evicted", "x")}, "Failed(Evicted) a=Completed(0)"},
 		"358 the sandbox died and nothing restarts": {[]change{never, containers("a", "b"), exited("a#0", 137), completed}, "Failed a=Error(137) b=ContainerStatusUnknown(137)"},
 		"356 the runtime lost track":                {[]change{containers("a"), instance("a#0", pod.Unknown)}, "Running a=running"},
 		"89 killed to be restarted":                 {[]change{never, containers("a"), exited("a#0", 137), remember("a", plan.ContainerMemory{Kill: plan.Kill{ID: "a-0", Restart: true}})}, "Running a=Error(137)"},
