@@ -4,13 +4,16 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // Dead is an ended container whose record and log are still there.
 type Dead struct {
-	// Pod is the UID of its pod, Name its name in the pod.
-	Pod, Name string
-	ID        string
+	// Pod is its pod, Name its name in the pod.
+	Pod  types.UID
+	Name string
+	ID   string
 	// Ended is when it ended; zero if the runtime does not tell.
 	Ended time.Time
 	// Needed tells that it says what its pod does next: whether the container starts again, and when.
@@ -34,7 +37,10 @@ func (k Keep) Spare(dead []Dead, now time.Time) []Dead {
 	}
 	dead = slices.Clone(dead)
 	slices.SortFunc(dead, func(a, b Dead) int { return cmp.Or(b.Ended.Compare(a.Ended), cmp.Compare(a.ID, b.ID)) }) // newest first
-	type owner struct{ pod, name string }
+	type owner struct {
+		pod  types.UID
+		name string
+	}
 	of := map[owner]int{}
 	for _, d := range dead {
 		of[owner{d.Pod, d.Name}]++

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 var began = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -119,7 +120,7 @@ func TestGoal(t *testing.T) {
 }
 
 func TestSpare(t *testing.T) {
-	dead := func(pod, name, id string, ended time.Duration, needed bool) Dead {
+	dead := func(pod types.UID, name, id string, ended time.Duration, needed bool) Dead {
 		return Dead{Pod: pod, Name: name, ID: id, Ended: at(ended), Needed: needed}
 	}
 	all := []Dead{
@@ -160,7 +161,7 @@ func TestSpareAtRandom(t *testing.T) {
 		var dead []Dead
 		for i := range r.IntN(12) {
 			dead = append(dead, Dead{
-				Pod: string(rune('p' + r.IntN(2))), Name: string(rune('a' + r.IntN(3))), ID: string(rune('A' + i)),
+				Pod: types.UID(rune('p' + r.IntN(2))), Name: string(rune('a' + r.IntN(3))), ID: string(rune('A' + i)),
 				Ended: at(time.Duration(r.IntN(20)) * time.Minute), Needed: r.IntN(4) == 0,
 			})
 		}

@@ -75,6 +75,8 @@ type Container struct {
 	User *User
 	// StopSignal is the signal the runtime would stop the container with, such as SIGTERM; empty if it does not tell.
 	StopSignal string
+	// Mounted are the images that are mounted into it as volumes, as the runtime was told them.
+	Mounted []string
 }
 
 // User is the identity of a container's first process.
@@ -258,6 +260,9 @@ func (c Container) withDetailsOf(known Container) Container {
 	keep(&c.Message, known.Message)
 	if c.Annotations == nil {
 		c.Annotations = known.Annotations
+	}
+	if c.Mounted == nil {
+		c.Mounted = known.Mounted
 	}
 	if c.User == nil {
 		c.User = known.User

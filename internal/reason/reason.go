@@ -74,6 +74,10 @@ const (
 	DNSConfigForming                = "DNSConfigForming"
 	MissingClusterDNS               = "MissingClusterDNS"
 	LifecycleHTTPFallback           = "LifecycleHTTPFallback"
+	ContainerGCFailed               = "ContainerGCFailed"
+	ImageGCFailed                   = "ImageGCFailed"
+	FreeDiskSpaceFailed             = "FreeDiskSpaceFailed"
+	InvalidDiskCapacity             = "InvalidDiskCapacity"
 	Unhealthy                       = "Unhealthy"
 	ProbeWarning                    = "ProbeWarning"
 )

@@ -104,6 +104,24 @@ func (c *Client) listAllContainers(ctx context.Context) ([]*cri.Container, error
 	return all, nil
 }
 
+// UsedImages returns the images that containers are made from, whoever made them and whether they run or not, by ID and by
+// every name the runtime gives. Images that are mounted as volumes are not told of by a list.
+func (c *Client) UsedImages(ctx context.Context) ([]string, error) {
+	containers, err := c.listAllContainers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var used []string
+	for _, one := range containers {
+		for _, name := range []string{one.GetImageId(), one.GetImageRef(), one.GetImage().GetImage(), one.GetImage().GetUserSpecifiedImage()} {
+			if name != "" {
+				used = append(used, name)
+			}
+		}
+	}
+	return used, nil
+}
+
 // gather reads a list that comes as a stream. All of it must come within the request timeout.
 func gather[Request, Response, Item any](
 	ctx context.Context, c *Client, operation, what string,

@@ -95,6 +95,11 @@ func fullContainer(c *cri.ContainerStatus, sandboxID string, seen time.Time) pod
 		ExitCode: c.GetExitCode(), Reason: c.GetReason(), Message: c.GetMessage(), LogPath: c.GetLogPath(),
 		Annotations: c.GetAnnotations(), StopSignal: stopSignal(c.GetStopSignal()),
 	}
+	for _, m := range c.GetMounts() {
+		if image := m.GetImage().GetImage(); image != "" {
+			out.Mounted = append(out.Mounted, image)
+		}
+	}
 	if u := c.GetUser().GetLinux(); u != nil {
 		out.User = &pod.User{UID: u.GetUid(), GID: u.GetGid(), SupplementalGroups: u.GetSupplementalGroups()}
 	}

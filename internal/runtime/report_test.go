@@ -24,7 +24,8 @@ func TestFullContainer(t *testing.T) {
 		Image: &cri.ImageSpec{Image: "docker.io/library/nginx:1"}, ImageRef: "docker.io/library/nginx@sha256:1", ImageId: "sha256:2",
 		Reason: "OOMKilled", Message: "too big", Labels: map[string]string{names.ContainerName: "app"}, Annotations: annotations,
 		LogPath: "/var/log/pods/x/app/7.log", StopSignal: cri.Signal_SIGNAL_SIGQUIT,
-		User: &cri.ContainerUser{Linux: &cri.LinuxContainerUser{Uid: 1, Gid: 2, SupplementalGroups: []int64{3, 4}}},
+		Mounts: []*cri.Mount{{ContainerPath: "/etc/hosts", HostPath: "/h"}, {ContainerPath: "/data", Image: &cri.ImageSpec{Image: "sha256:vol"}}},
+		User:   &cri.ContainerUser{Linux: &cri.LinuxContainerUser{Uid: 1, Gid: 2, SupplementalGroups: []int64{3, 4}}},
 	}
 	want := pod.Container{
 		ID: "c1", SandboxID: "s1", Name: "app", Attempt: 7, State: pod.Exited, Seen: seen, Hash: "ab12",
@@ -32,6 +33,7 @@ func TestFullContainer(t *testing.T) {
 		CreatedAt: time.Unix(100, 0), StartedAt: time.Unix(101, 0), FinishedAt: time.Unix(102, 0),
 		ExitCode: 137, Reason: "OOMKilled", Message: "too big", LogPath: "/var/log/pods/x/app/7.log", Annotations: annotations,
 		User: &pod.User{UID: 1, GID: 2, SupplementalGroups: []int64{3, 4}}, StopSignal: "SIGQUIT",
+		Mounted: []string{"sha256:vol"},
 	}
 	tests := []struct {
 		name string
