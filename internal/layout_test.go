@@ -72,6 +72,8 @@ var sameFloor = map[edge]string{
 	{"plan", "content"}:      "a volume is set up anew when what it shows has changed",
 	{"admission", "plan"}:    "a verdict is the plan's to read",
 	{"admission", "qos"}:     "what fits, and who gives way, follows from requests and class",
+	{"evict", "plan"}:        "that a pod has to go is an order to its plan",
+	{"evict", "qos"}:         "which pod has to go follows from requests, priority and whether it is critical",
 	{"health", "plan"}:       "what probes say is a fact that the plan asks for",
 	{"health", "backoff"}:    "probes are spread as retries are",
 	{"*", "safepath"}:        "the one way to a path that a tenant can influence",

@@ -49,8 +49,12 @@ func (v *checker) signal(field, name string) bool {
 
 func (v *checker) thresholds(field string, m map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(m)) {
-		if v.signal(field, name) && !validThreshold(m[name]) {
+		switch {
+		case !v.signal(field, name):
+		case !validThreshold(m[name]):
 			v.bad(field, quote(name+"="+m[name]), "want an amount such as 100Mi, or a percentage from 0% to 100%")
+		case field != "evictionMinimumReclaim" && isNothing(m[name]):
+			v.bad(field, quote(name+"="+m[name]), `want more than nothing; "0%" switches the signal off`)
 		}
 	}
 }
@@ -62,6 +66,12 @@ func validThreshold(s string) bool {
 	}
 	q, err := resource.ParseQuantity(s)
 	return err == nil && q.Sign() >= 0
+}
+
+// isNothing tells whether a threshold that is valid is a quantity of nothing; a percentage of 0 has a meaning of its own.
+func isNothing(s string) bool {
+	q, err := resource.ParseQuantity(s)
+	return err == nil && q.IsZero()
 }
 
 // shutdown checks the time pods get when the machine goes down.

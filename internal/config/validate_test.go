@@ -156,6 +156,8 @@ func TestRules(t *testing.T) {
 		{"evictionHard: {containerfs.available: 5%}", "leave it out"},
 		{"evictionHard: {memory.available: 101%}", "want an amount such as 100Mi"},
 		{"evictionHard: {memory.available: -1Mi, pid.available: 100%, allocatableMemory.available: '1'}", `"memory.available=-1Mi": want an amount`},
+		{"evictionHard: {memory.available: '0'}", "want more than nothing"},
+		{"evictionHard: {memory.available: 0%}\nevictionMinimumReclaim: {memory.available: '0'}", ""},
 		{"evictionSoft: {memory.available: 1Mi}", "needs a grace period of that name"},
 		{"evictionSoft: {memory.available: 1Mi}\nevictionSoftGracePeriod: {memory.available: 1m, nodefs.x: 1m}", "there is no such signal"},
 		{"evictionSoftGracePeriod: {memory.available: '-1m'}", `want a duration such as "1m30s"`},
