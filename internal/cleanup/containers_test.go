@@ -100,7 +100,9 @@ func TestContainers(t *testing.T) {
 		m.bury("2")
 		time.Sleep(time.Minute)
 		expect("when all have gone")
+		m.mu.Lock()
 		m.failed = errors.New("remove container 5: device or resource busy")
+		m.mu.Unlock()
 		time.Sleep(time.Minute)
 		m.mu.Lock()
 		if diff := gocmp.Diff([]string{"Warning Node ContainerGCFailed remove container 5: device or resource busy"}, m.notes); diff != "" {
