@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/bosun-project/bosun/internal/credential"
 	"github.com/bosun-project/bosun/internal/health"
 	"github.com/bosun-project/bosun/internal/hook"
 	"github.com/bosun-project/bosun/internal/image"
@@ -44,7 +45,7 @@ func (i images) Ensure(
 		i.notes(narrate.NoPullSecret(p, lacking, time.Now()))
 	}
 	r, err := i.puller.Ensure(ctx, image.Request{
-		Image: c.Image, Policy: c.ImagePullPolicy, Annotations: p.Annotations, Sandbox: sandbox, Secrets: logins,
+		Image: c.Image, Policy: c.ImagePullPolicy, Annotations: p.Annotations, Sandbox: sandbox, By: credential.Asker{Secrets: logins},
 		OnPull: func() {
 			pulled = true
 			pulling()

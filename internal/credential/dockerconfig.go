@@ -14,7 +14,9 @@ import (
 // Config is the logins of one docker config file or pull secret. The zero value has none.
 type Config struct {
 	// Origin names the file or the secret, for people.
-	Origin  string
+	Origin string
+	// Owner is the secret; zero for a file.
+	Owner   Owner
 	entries []entry
 }
 
@@ -90,7 +92,9 @@ func FromSecret(s *v1.Secret) (Config, error) {
 	if !ok {
 		return Config{Origin: origin}, fmt.Errorf("%s: has no key %s", origin, key)
 	}
-	return parse(data, origin+" key "+key)
+	c, err := parse(data, origin+" key "+key)
+	c.Owner = Owner{UID: string(s.UID), Namespace: s.Namespace, Name: s.Name}
+	return c, err
 }
 
 // parseAuths reads logins by registry, in the order of their names, because an object has none.

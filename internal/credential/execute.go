@@ -27,10 +27,10 @@ const (
 )
 
 // execute runs a provider: the request on its standard input, the response on its standard output.
-func execute(ctx context.Context, p *provider, image string) (answer, error) {
+func execute(ctx context.Context, p *provider, q question) (answer, error) {
 	request, err := json.Marshal(&protocol.CredentialProviderRequest{
 		TypeMeta: metav1.TypeMeta{APIVersion: p.apiVersion, Kind: "CredentialProviderRequest"},
-		Image:    image,
+		Image:    q.image, ServiceAccountToken: q.token, ServiceAccountAnnotations: q.annotations,
 	})
 	if err != nil {
 		return answer{}, err
@@ -47,7 +47,7 @@ func execute(ctx context.Context, p *provider, image string) (answer, error) {
 		if ctx.Err() != nil {
 			return answer{}, fmt.Errorf("no answer after %v: %w", providerTimeout, ctx.Err())
 		}
-		if said, _, _ := strings.Cut(Scrub(stderr.kept.String()), "\n"); said != "" {
+		if said, _, _ := strings.Cut(Scrub(stderr.kept.String(), Login{RegistryToken: q.token}), "\n"); said != "" {
 			return answer{}, fmt.Errorf("%w: %s", err, said)
 		}
 		return answer{}, err

@@ -22,7 +22,7 @@ func TestSearchPaths(t *testing.T) {
 	}
 }
 
-func names(logins []Login) string {
+func names(logins []Found) string {
 	var all []string
 	for _, l := range logins {
 		all = append(all, l.Username)
@@ -68,12 +68,12 @@ func TestLookupOrder(t *testing.T) { // behaviour 159
 		{"nginx", nil, "node-hub node-glob"}, // *.io is docker.io too,
 		{"quay.example.com/x", []Config{first, second}, ""},
 	} {
-		logins, err := k.Lookup(t.Context(), c.image, c.secrets)
+		logins, err := k.Lookup(t.Context(), c.image, Asker{Secrets: c.secrets})
 		if err != nil || names(logins) != c.want {
 			t.Errorf("%s: %q, %v; want %q", c.image, names(logins), err, c.want)
 		}
 	}
-	if _, err := k.Lookup(t.Context(), "Not An Image", nil); err == nil {
+	if _, err := k.Lookup(t.Context(), "Not An Image", Asker{}); err == nil {
 		t.Error("a malformed image name was looked up")
 	}
 }
@@ -85,7 +85,7 @@ func TestLookupReadsChangedFiles(t *testing.T) { // behaviour 160
 	k := NewKeyring(KeyringConfig{Paths: []string{upper, lower}, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	expect := func(when, want, wrong string) {
 		t.Helper()
-		logins, err := k.Lookup(t.Context(), "reg.io/x", nil)
+		logins, err := k.Lookup(t.Context(), "reg.io/x", Asker{})
 		if names(logins) != want || (err != nil) != (wrong != "") || err != nil && !strings.Contains(err.Error(), wrong) {
 			t.Errorf("%s: %q, %v; want %q, %q", when, names(logins), err, want, wrong)
 		}
@@ -134,7 +134,7 @@ func TestLookupReadsChangedFiles(t *testing.T) { // behaviour 160
 func TestLookupRefusesHugeFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.json")
 	write(t, path, `{"auths":{}}`+strings.Repeat(" ", maxFile))
-	if _, err := NewKeyring(KeyringConfig{Paths: []string{path}}).Lookup(context.Background(), "reg.io/x", nil); err == nil || !strings.Contains(err.Error(), "larger than 1 MiB") {
+	if _, err := NewKeyring(KeyringConfig{Paths: []string{path}}).Lookup(context.Background(), "reg.io/x", Asker{}); err == nil || !strings.Contains(err.Error(), "larger than 1 MiB") {
 		t.Errorf("error %v", err)
 	}
 }

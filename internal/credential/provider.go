@@ -33,8 +33,8 @@ type provider struct {
 	apiVersion   string
 	patterns     []pattern
 	defaultCache time.Duration
-	// needsAccount is set for a provider that may only be asked on behalf of a service account.
-	needsAccount bool
+	// tokens is set for a provider that is asked on behalf of service accounts (behaviour 163).
+	tokens *tokenUse
 }
 
 // LoadProviders reads the CredentialProviderConfig in a file, or in the .json, .yaml and .yml files of a directory in
@@ -161,8 +161,13 @@ func checkProvider(c *providerconfig.CredentialProvider, configVersion, binDir s
 		p.env = append(p.env, e.Name+"="+e.Value)
 	}
 	if c.TokenAttributes != nil {
-		bad = append(bad, checkTokenAttributes(c.TokenAttributes, configVersion, version)...)
-		p.needsAccount = c.TokenAttributes.RequireServiceAccount != nil && *c.TokenAttributes.RequireServiceAccount
+		t := c.TokenAttributes
+		bad = append(bad, checkTokenAttributes(t, configVersion, version)...)
+		p.tokens = &tokenUse{
+			audience: t.ServiceAccountTokenAudience, perToken: t.CacheType == providerconfig.TokenServiceAccountTokenCacheType,
+			needed:   t.RequireServiceAccount != nil && *t.RequireServiceAccount,
+			required: t.RequiredServiceAccountAnnotationKeys, optional: t.OptionalServiceAccountAnnotationKeys,
+		}
 	}
 	return p, bad
 }

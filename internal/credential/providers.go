@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,7 +23,7 @@ const (
 type Providers struct {
 	all []provider
 	// run asks a provider about an image.
-	run func(ctx context.Context, p *provider, image string) (answer, error)
+	run func(ctx context.Context, p *provider, q question) (answer, error)
 	// asking merges calls that would ask a provider the same thing at the same time.
 	asking singleflight.Group
 	// Observe is told of each run of a provider, for metrics; nil is fine. It is set before first use.
@@ -40,11 +41,12 @@ type answer struct {
 	entries []entry
 }
 
-// cacheKey says which images an answer is for: value is a repository, a registry or empty.
+// cacheKey says which images an answer is for: value is a repository, a registry or empty. Who tells for whom.
 type cacheKey struct {
 	provider string
 	kind     protocol.PluginCacheKeyType
 	value    string
+	who      string
 }
 
 type cached struct {
@@ -59,26 +61,63 @@ func newProviders(all []provider) *Providers {
 // Len is how many providers there are.
 func (ps *Providers) Len() int { return len(ps.all) }
 
+// ForAccounts lists the providers that are asked on behalf of service accounts, and of them those that cannot do without.
+func (ps *Providers) ForAccounts() (all, needy []string) {
+	for i := range ps.all {
+		if t := ps.all[i].tokens; t != nil {
+			all = append(all, ps.all[i].name)
+			if t.needed {
+				needy = append(needy, ps.all[i].name)
+			}
+		}
+	}
+	return all, needy
+}
+
+// servesAccounts tells whether a provider gives logins for the image to service accounts.
+func (ps *Providers) servesAccounts(t target) bool {
+	for i := range ps.all {
+		if ps.all[i].tokens != nil && ps.all[i].handles(t) {
+			return true
+		}
+	}
+	return false
+}
+
 // lookup asks every provider that is for the image, all at the same time, and returns their logins in the order of
 // the providers. The error tells which could not be asked.
-func (ps *Providers) lookup(ctx context.Context, t target) ([]entry, error) {
-	found := make([][]entry, len(ps.all))
+func (ps *Providers) lookup(ctx context.Context, t target, who Identity) ([]offer, error) {
+	found := make([][]offer, len(ps.all))
 	failed := make([]error, len(ps.all))
+	who = askedOnce(ctx, who)
 	var asked sync.WaitGroup
 	for i := range ps.all {
 		p := &ps.all[i]
-		// A provider that works only for service accounts has nothing to say on a node without an API server.
-		if !p.handles(t) || p.needsAccount {
+		// A provider that works only for service accounts has nothing to say to a pod that has none.
+		if !p.handles(t) || who == nil && p.tokens != nil && p.tokens.needed {
 			continue
 		}
-		asked.Go(func() { found[i], failed[i] = ps.ask(ctx, p, t) })
+		asked.Go(func() { found[i], failed[i] = ps.askFor(ctx, p, t, who) })
 	}
 	asked.Wait()
-	var entries []entry
-	for _, f := range found {
-		entries = append(entries, f...)
+	return slices.Concat(found...), errors.Join(failed...)
+}
+
+// askFor asks a provider on behalf of a pod's service account, if it wants to know of that.
+func (ps *Providers) askFor(ctx context.Context, p *provider, t target, who Identity) ([]offer, error) {
+	q := question{image: t.repository}
+	if p.tokens != nil && who != nil {
+		var err error
+		if q, err = p.tokens.asAccount(ctx, q, who); err != nil {
+			return nil, fmt.Errorf("credential provider %s: %w", p.name, err)
+		}
 	}
-	return entries, errors.Join(failed...)
+	entries, err := ps.ask(ctx, p, t, q)
+	offers := make([]offer, 0, len(entries))
+	for _, e := range entries {
+		offers = append(offers, offer{entry: e, node: q.account == Owner{}, account: q.account})
+	}
+	return offers, err
 }
 
 func (p *provider) handles(t target) bool {
@@ -90,18 +129,18 @@ func (p *provider) handles(t target) bool {
 	return false
 }
 
-func (ps *Providers) ask(ctx context.Context, p *provider, t target) ([]entry, error) {
-	if entries, ok := ps.cached(p, t); ok {
+func (ps *Providers) ask(ctx context.Context, p *provider, t target, q question) ([]entry, error) {
+	if entries, ok := ps.cached(p, t, q); ok {
 		return entries, nil
 	}
 	// Whoever asks first must not take the answer away from the others by leaving: the run has its own end.
-	running := ps.asking.DoChan(p.name+"\x00"+t.repository, func() (any, error) {
-		if entries, ok := ps.cached(p, t); ok { // another run ended between the look above and here
+	running := ps.asking.DoChan(p.name+"\x00"+t.repository+"\x00"+q.who, func() (any, error) {
+		if entries, ok := ps.cached(p, t, q); ok { // another run ended between the look above and here
 			return entries, nil
 		}
 		run, cancel := context.WithTimeout(context.WithoutCancel(ctx), providerTimeout)
 		defer cancel()
-		return ps.refresh(run, p, t)
+		return ps.refresh(run, p, t, q)
 	})
 	select {
 	case r := <-running:
@@ -112,9 +151,9 @@ func (ps *Providers) ask(ctx context.Context, p *provider, t target) ([]entry, e
 	}
 }
 
-func (ps *Providers) refresh(ctx context.Context, p *provider, t target) ([]entry, error) {
+func (ps *Providers) refresh(ctx context.Context, p *provider, t target, q question) ([]entry, error) {
 	began := time.Now()
-	a, err := ps.run(ctx, p, t.repository)
+	a, err := ps.run(ctx, p, q)
 	if ps.Observe != nil {
 		ps.Observe(p.name, time.Since(began), err)
 	}
@@ -124,19 +163,19 @@ func (ps *Providers) refresh(ctx context.Context, p *provider, t target) ([]entr
 	if a.keep > 0 {
 		ps.mu.Lock()
 		defer ps.mu.Unlock()
-		ps.cache[p.key(a.kind, t)] = cached{a.entries, time.Now().Add(a.keep)}
+		ps.cache[p.key(a.kind, t, q)] = cached{a.entries, time.Now().Add(a.keep)}
 	}
 	return a.entries, nil
 }
 
 // cached looks for an answer that still holds, the narrowest first.
-func (ps *Providers) cached(p *provider, t target) ([]entry, bool) {
+func (ps *Providers) cached(p *provider, t target, q question) ([]entry, bool) {
 	now := time.Now()
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	ps.purge(now)
 	for _, kind := range []protocol.PluginCacheKeyType{protocol.ImagePluginCacheKeyType, protocol.RegistryPluginCacheKeyType, protocol.GlobalPluginCacheKeyType} {
-		if c, ok := ps.cache[p.key(kind, t)]; ok && now.Before(c.until) {
+		if c, ok := ps.cache[p.key(kind, t, q)]; ok && now.Before(c.until) {
 			return c.entries, true
 		}
 	}
@@ -156,8 +195,8 @@ func (ps *Providers) purge(now time.Time) {
 	}
 }
 
-func (p *provider) key(kind protocol.PluginCacheKeyType, t target) cacheKey {
-	k := cacheKey{provider: p.name, kind: kind}
+func (p *provider) key(kind protocol.PluginCacheKeyType, t target, q question) cacheKey {
+	k := cacheKey{provider: p.name, kind: kind, who: q.who}
 	switch kind {
 	case protocol.ImagePluginCacheKeyType:
 		k.value = t.repository

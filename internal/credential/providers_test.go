@@ -16,7 +16,7 @@ import (
 )
 
 // scripted builds Providers with one provider for *.reg.io whose answers come from run.
-func scripted(t *testing.T, run func(ctx context.Context, p *provider, image string) (answer, error)) *Providers {
+func scripted(t *testing.T, run func(ctx context.Context, p *provider, q question) (answer, error)) *Providers {
 	t.Helper()
 	p, err := parsePattern("*.reg.io")
 	if err != nil {
@@ -52,13 +52,13 @@ func TestProviderAnswersAreKept(t *testing.T) { // behaviour 162
 			synctest.Test(t, func(t *testing.T) {
 				var asked []string
 				after := ""
-				ps := scripted(t, func(_ context.Context, _ *provider, image string) (answer, error) {
-					asked = append(asked, image+after)
+				ps := scripted(t, func(_ context.Context, _ *provider, q question) (answer, error) {
+					asked = append(asked, q.image+after)
 					return answer{kind: c.kind, keep: c.keep, entries: loginFor(t, "*.reg.io", "joe")}, nil
 				})
 				k := NewKeyring(KeyringConfig{Providers: ps})
 				look := func(image string) {
-					if logins, err := k.Lookup(t.Context(), image, nil); err != nil || names(logins) != "joe" {
+					if logins, err := k.Lookup(t.Context(), image, Asker{}); err != nil || names(logins) != "joe" {
 						t.Errorf("%s: %q, %v", image, names(logins), err)
 					}
 				}
@@ -72,7 +72,7 @@ func TestProviderAnswersAreKept(t *testing.T) { // behaviour 162
 				if got, want := strings.Join(asked, ", "), strings.Join(c.want, ", "); got != want {
 					t.Errorf("asked for %s; want %s", got, want)
 				}
-				if logins, err := k.Lookup(t.Context(), "elsewhere.io/x", nil); err != nil || len(logins) != 0 {
+				if logins, err := k.Lookup(t.Context(), "elsewhere.io/x", Asker{}); err != nil || len(logins) != 0 {
 					t.Errorf("an image that is not the provider's: %v, %v", logins, err)
 				}
 			})
@@ -82,17 +82,17 @@ func TestProviderAnswersAreKept(t *testing.T) { // behaviour 162
 
 func TestProviderCacheIsPurged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ps := scripted(t, func(_ context.Context, _ *provider, image string) (answer, error) {
+		ps := scripted(t, func(_ context.Context, _ *provider, q question) (answer, error) {
 			return answer{kind: protocol.ImagePluginCacheKeyType, keep: time.Minute}, nil
 		})
 		k := NewKeyring(KeyringConfig{Providers: ps})
 		for i := range 10 {
-			if _, err := k.Lookup(t.Context(), fmt.Sprintf("a.reg.io/x%d", i), nil); err != nil {
+			if _, err := k.Lookup(t.Context(), fmt.Sprintf("a.reg.io/x%d", i), Asker{}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		time.Sleep(purgeEvery)
-		if _, err := k.Lookup(t.Context(), "a.reg.io/last", nil); err != nil {
+		if _, err := k.Lookup(t.Context(), "a.reg.io/last", Asker{}); err != nil {
 			t.Fatal(err)
 		}
 		if len(ps.cache) != 1 {
@@ -104,7 +104,7 @@ func TestProviderCacheIsPurged(t *testing.T) {
 func TestProviderIsAskedOnceAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var runs atomic.Int32
-		ps := scripted(t, func(ctx context.Context, _ *provider, _ string) (answer, error) {
+		ps := scripted(t, func(ctx context.Context, _ *provider, _ question) (answer, error) {
 			runs.Add(1)
 			select {
 			case <-time.After(10 * time.Second):
@@ -118,14 +118,14 @@ func TestProviderIsAskedOnceAtATime(t *testing.T) {
 		defer cancel()
 		var all sync.WaitGroup
 		all.Go(func() { // the first to ask leaves early and must not spoil it for the others
-			if _, err := k.Lookup(impatient, "a.reg.io/x", nil); !errors.Is(err, context.DeadlineExceeded) {
+			if _, err := k.Lookup(impatient, "a.reg.io/x", Asker{}); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("impatient: %v", err)
 			}
 		})
 		synctest.Wait()
 		for range 5 {
 			all.Go(func() {
-				if logins, err := k.Lookup(t.Context(), "a.reg.io/x", nil); err != nil || names(logins) != "joe" {
+				if logins, err := k.Lookup(t.Context(), "a.reg.io/x", Asker{}); err != nil || names(logins) != "joe" {
 					t.Errorf("%q, %v", names(logins), err)
 				}
 			})
@@ -139,7 +139,7 @@ func TestProviderIsAskedOnceAtATime(t *testing.T) {
 
 func TestProviderThatHangsIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ps := scripted(t, func(ctx context.Context, _ *provider, _ string) (answer, error) {
+		ps := scripted(t, func(ctx context.Context, _ *provider, _ question) (answer, error) {
 			<-ctx.Done()
 			return answer{}, ctx.Err()
 		})
@@ -147,7 +147,7 @@ func TestProviderThatHangsIsCut(t *testing.T) {
 		ps.Observe = func(name string, took time.Duration, err error) { observed = fmt.Errorf("%s %v %w", name, took, err) }
 		began := time.Now()
 		secret := config(t, `{"auths":{"a.reg.io":{"username":"joe"}}}`)
-		logins, err := NewKeyring(KeyringConfig{Providers: ps}).Lookup(t.Context(), "a.reg.io/x", []Config{secret})
+		logins, err := NewKeyring(KeyringConfig{Providers: ps}).Lookup(t.Context(), "a.reg.io/x", Asker{Secrets: []Config{secret}})
 		if time.Since(began) != time.Minute || err == nil || !strings.Contains(err.Error(), "credential provider one: ") {
 			t.Errorf("after %v: %v", time.Since(began), err)
 		}
@@ -161,12 +161,12 @@ func TestProviderThatHangsIsCut(t *testing.T) {
 }
 
 func TestProviderForServiceAccountsIsLeftOut(t *testing.T) {
-	ps := scripted(t, func(context.Context, *provider, string) (answer, error) {
+	ps := scripted(t, func(context.Context, *provider, question) (answer, error) {
 		t.Error("asked")
 		return answer{}, nil
 	})
-	ps.all[0].needsAccount = true
-	if logins, err := NewKeyring(KeyringConfig{Providers: ps}).Lookup(t.Context(), "a.reg.io/x", nil); err != nil || len(logins) != 0 {
+	ps.all[0].tokens = &tokenUse{needed: true}
+	if logins, err := NewKeyring(KeyringConfig{Providers: ps}).Lookup(t.Context(), "a.reg.io/x", Asker{}); err != nil || len(logins) != 0 {
 		t.Errorf("%v, %v", logins, err)
 	}
 }
@@ -205,7 +205,7 @@ EOF
 			dir := t.TempDir()
 			program(t, dir, "p", c.body)
 			p := provider{name: "p", path: filepath.Join(dir, "p"), args: []string{"get"}, env: []string{"REGION=north"}, apiVersion: protocolGroup + "v1", defaultCache: time.Hour}
-			a, err := execute(t.Context(), &p, "a.reg.io/x")
+			a, err := execute(t.Context(), &p, question{image: "a.reg.io/x"})
 			if c.wrong != "" {
 				if err == nil || !strings.Contains(err.Error(), c.wrong) || strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), "more") {
 					t.Fatalf("error %v, want %q", err, c.wrong)
@@ -229,7 +229,7 @@ func TestExecuteKillsWhatTheProviderStarted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	p := provider{name: "p", path: filepath.Join(dir, "p"), apiVersion: protocolGroup + "v1"}
 	ended := make(chan error, 1)
-	go func() { _, err := execute(ctx, &p, "a.reg.io/x"); ended <- err }()
+	go func() { _, err := execute(ctx, &p, question{image: "a.reg.io/x"}); ended <- err }()
 	waitForFile(t, filepath.Join(dir, "up"))
 	cancel()
 	began := time.Now()

@@ -94,20 +94,38 @@ type keyring struct {
 	err error
 }
 
-func (k keyring) Lookup(_ context.Context, _ string, secrets []credential.Config) ([]credential.Login, error) {
-	var all []credential.Login
-	for _, s := range secrets {
-		for _, name := range s.Registries() {
-			all = append(all, credential.Login{Username: name, Password: "word-of-" + name})
-		}
+func (k keyring) Lookup(_ context.Context, _ string, by credential.Asker) ([]credential.Found, error) {
+	all := logins(by.Secrets)
+	for _, l := range k.own {
+		all = append(all, credential.Found{Login: l, Node: true})
 	}
-	return append(all, k.own...), k.err
+	return all, k.err
 }
 
-func secret(name string) []credential.Config {
+func (k keyring) Own(ctx context.Context, _ string, by credential.Asker) ([]credential.Found, credential.Owner, error) {
+	if by.Identity == nil {
+		return logins(by.Secrets), credential.Owner{}, nil
+	}
+	a, err := by.Identity.Account(ctx)
+	return logins(by.Secrets), a.Owner, err
+}
+
+func logins(secrets []credential.Config) []credential.Found {
+	var all []credential.Found
+	for _, s := range secrets {
+		for _, name := range s.Registries() {
+			all = append(all, credential.Found{Login: credential.Login{Username: name, Password: "word-of-" + name}, Secrets: []credential.Owner{s.Owner}})
+		}
+	}
+	return all
+}
+
+// secret is a pod with a pull secret.
+func secret(name string) credential.Asker {
 	c, err := credential.ParseConfigJSON(fmt.Appendf(nil, `{"auths":{%q:{"username":"x"}}}`, name), "test")
 	if err != nil {
 		panic(err)
 	}
-	return []credential.Config{c}
+	c.Owner = credential.Owner{UID: "uid-of-" + name, Namespace: "shop", Name: name}
+	return credential.Asker{Secrets: []credential.Config{c}}
 }

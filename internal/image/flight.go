@@ -26,10 +26,19 @@ type flight struct {
 	waiters int
 	began   time.Time
 	// Written before done is closed, read after.
-	done   chan struct{}
-	pulled *runtimeapi.Image
-	took   time.Duration
-	err    error
+	done    chan struct{}
+	arrived arrival
+	took    time.Duration
+	err     error
+}
+
+// arrival is how a pull ended well.
+type arrival struct {
+	image *runtimeapi.Image
+	// ref is what the image is known by in the records.
+	ref string
+	// used is which of the logins let it in; -1 if none was needed.
+	used int
 }
 
 // order is what the runtime is asked for.
@@ -37,13 +46,13 @@ type order struct {
 	asked   string
 	spec    *runtimeapi.ImageSpec
 	sandbox *runtimeapi.PodSandboxConfig
-	logins  []credential.Login
+	logins  []credential.Found
 	advice  error
 }
 
 // flightKey is equal for pulls that may be shared: nobody may get an image by somebody else's login. It keeps no
 // login in the clear.
-func flightKey(spec *runtimeapi.ImageSpec, logins []credential.Login) string {
+func flightKey(spec *runtimeapi.ImageSpec, logins []credential.Found) string {
 	sum := sha256.New()
 	for _, l := range logins {
 		for _, s := range []string{l.Username, l.Password, l.IdentityToken, l.RegistryToken} {
@@ -96,54 +105,101 @@ func (p *Puller) forget(f *flight) {
 // fly carries out a pull: wait for a slot, ask the limiter, try each login, look at the result.
 func (p *Puller) fly(ctx context.Context, f *flight, o order) {
 	defer f.cancel()
-	img, err := p.inSlot(ctx, f, o)
+	a, err := p.inSlot(ctx, f, o)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.forget(f)
-	f.pulled, f.err = img, err
+	f.arrived, f.err = a, err
 	close(f.done)
 }
 
-func (p *Puller) inSlot(ctx context.Context, f *flight, o order) (*runtimeapi.Image, error) {
+func (p *Puller) inSlot(ctx context.Context, f *flight, o order) (arrival, error) {
 	if p.slots != nil {
 		if err := p.slots.Acquire(ctx, 1); err != nil {
-			return nil, left(ctx, o.asked)
+			return arrival{}, left(ctx, o.asked)
 		}
 		defer p.slots.Release(1)
 	}
 	if p.limiter != nil && !p.limiter.Allow() {
-		return nil, &Error{Reason: reason.ErrImagePull, Image: o.asked, Message: ErrQPS.Error(), cause: ErrQPS}
+		return arrival{}, &Error{Reason: reason.ErrImagePull, Image: o.asked, Message: ErrQPS.Error(), cause: ErrQPS}
 	}
 	began := time.Now()
 	p.mu.Lock()
 	f.began = began
 	p.mu.Unlock()
-	ref, err := p.tryLogins(ctx, o)
-	if err != nil {
-		return nil, err
+	if p.records == nil {
+		return p.bring(ctx, f, o)
 	}
-	f.took = time.Since(began)
-	return p.lookAt(ctx, o, ref)
+	if err := p.records.begin(ctx, o.spec.Image); err != nil {
+		if ctx.Err() != nil {
+			return arrival{}, left(ctx, o.asked)
+		}
+		return arrival{}, unrecorded(o.asked, err)
+	}
+	a, err := p.bring(ctx, f, o)
+	if err != nil {
+		p.records.failed(ctx, o.spec.Image, f.took > 0 || torn(ctx, err))
+		return arrival{}, err
+	}
+	p.records.arrived(ctx, o.spec.Image, a.ref, o.by(a.used))
+	return a, nil
 }
 
-// tryLogins asks the runtime with one login after the other, or anonymously if there is none (behaviour 159).
-func (p *Puller) tryLogins(ctx context.Context, o order) (string, error) {
-	logins := o.logins
+// bring pulls and looks at the result. The flight's took is set as soon as the runtime has said that the image is there.
+func (p *Puller) bring(ctx context.Context, f *flight, o order) (arrival, error) {
+	began := time.Now()
+	ref, used, err := p.tryLogins(ctx, o)
+	if err != nil {
+		return arrival{}, err
+	}
+	f.took = max(time.Since(began), 1)
+	img, err := p.lookAt(ctx, o, ref)
+	if err != nil {
+		return arrival{}, err
+	}
+	a := arrival{image: img, ref: refOf(img, o.spec.Image), used: used}
+	if img.Id == "" { // terse runtimes: what it calls itself after a pull is its identity
+		a.image = &runtimeapi.Image{Id: ref, Size: img.Size, Uid: img.Uid, Username: img.Username}
+	}
+	return a, nil
+}
+
+// tryLogins asks the runtime with one login after the other, or anonymously if there is none (behaviour 159). It tells which
+// one was let in, -1 if there is none.
+func (p *Puller) tryLogins(ctx context.Context, o order) (ref string, used int, err error) {
+	logins, first := o.plain(), 0
 	if len(logins) == 0 {
-		logins = []credential.Login{{}}
+		logins, first = []credential.Login{{}}, -1
 	}
 	var errs []error
-	for _, l := range logins {
+	for i, l := range logins {
 		ref, err := p.service.PullImage(ctx, o.spec, authOf(l), o.sandbox)
 		if err == nil {
-			return ref, nil
+			return ref, first + i, nil
 		}
 		if ctx.Err() != nil {
-			return "", left(ctx, o.asked)
+			return "", 0, left(ctx, o.asked)
 		}
-		errs = append(errs, scrubbed(err, "pull image "+o.spec.Image, o.logins))
+		errs = append(errs, scrubbed(err, "pull image "+o.spec.Image, o.plain()))
 	}
-	return "", pullError(o.asked, errs, o.advice)
+	return "", 0, pullError(o.asked, errs, o.advice)
+}
+
+// plain are the logins without whose they are.
+func (o order) plain() []credential.Login {
+	var all []credential.Login
+	for _, f := range o.logins {
+		all = append(all, f.Login)
+	}
+	return all
+}
+
+// by is the login that let a pull in.
+func (o order) by(used int) credential.Found {
+	if used < 0 {
+		return credential.Found{Node: true}
+	}
+	return o.logins[used]
 }
 
 // lookAt finds out size and user of what was pulled.
@@ -155,9 +211,6 @@ func (p *Puller) lookAt(ctx context.Context, o order, ref string) (*runtimeapi.I
 	case img == nil:
 		return nil, &Error{Reason: reason.ErrImagePull, Image: o.asked,
 			Message: fmt.Sprintf("the runtime reported image %q as pulled (%s) but does not have it", o.asked, credential.Scrub(ref))}
-	}
-	if img.Id == "" { // terse runtimes: what it calls itself after a pull is its identity
-		img = &runtimeapi.Image{Id: ref, Size: img.Size, Uid: img.Uid, Username: img.Username}
 	}
 	return img, nil
 }

@@ -48,7 +48,7 @@ func TestOtherLoginsHandlersAndImagesAreNotShared(t *testing.T) {
 		for _, r := range []Request{
 			{Image: "reg.io/a"}, {Image: "reg.io/a:latest"}, // these two are the same
 			{Image: "reg.io/b"}, {Image: "reg.io/a", Handler: "kata"},
-			{Image: "reg.io/a", Secrets: secret("x.io")}, {Image: "reg.io/a", Secrets: secret("y.io")}, {Image: "reg.io/a", Secrets: secret("x.io")},
+			{Image: "reg.io/a", By: secret("x.io")}, {Image: "reg.io/a", By: secret("y.io")}, {Image: "reg.io/a", By: secret("x.io")},
 		} {
 			all.Go(func() {
 				if _, err := p.Ensure(t.Context(), r); err != nil {

@@ -1,8 +1,10 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"sync"
 	"time"
@@ -27,7 +29,9 @@ type Service interface {
 
 // Keyring finds logins, in the order to try them. An error is only told of if the registry refuses.
 type Keyring interface {
-	Lookup(ctx context.Context, image string, secrets []credential.Config) ([]credential.Login, error)
+	Lookup(ctx context.Context, image string, by credential.Asker) ([]credential.Found, error)
+	// Own are the pod's own claims to an image, found without asking any program. The error tells why the account is not known.
+	Own(ctx context.Context, image string, by credential.Asker) (logins []credential.Found, account credential.Owner, err error)
 }
 
 // Config says what a Puller uses and how much of it.
@@ -43,6 +47,13 @@ type Config struct {
 	// QPS and Burst limit how often pulls begin (registryPullQPS, registryBurst); QPS 0 does not.
 	QPS   float64
 	Burst int
+	// Records remember who has pulled what; nil for nobody: everybody may use what is on the node (behaviour 164).
+	Records *Records
+	// Verify says which images need not be known to be the pod's; Allowed are those of the allow list.
+	Verify  Verification
+	Allowed []string
+	// Log hears of what keeps an image from being known; nil for nobody.
+	Log *slog.Logger
 }
 
 // Puller makes sure that images are on the node. It is safe for concurrent use.
@@ -52,6 +63,10 @@ type Puller struct {
 	ingests Ingests
 	slots   *semaphore.Weighted // nil: no limit; first come, first served
 	limiter *rate.Limiter       // nil: no limit
+	records *Records            // nil: none are kept
+	verify  Verification
+	allowed []string
+	log     *slog.Logger
 
 	mu      sync.Mutex
 	flights map[string]*flight
@@ -60,7 +75,10 @@ type Puller struct {
 
 // New builds a Puller.
 func New(c Config) *Puller {
-	p := &Puller{service: c.Service, keyring: c.Keyring, ingests: c.Ingests, flights: map[string]*flight{}}
+	p := &Puller{
+		service: c.Service, keyring: c.Keyring, ingests: c.Ingests, flights: map[string]*flight{},
+		records: c.Records, verify: c.Verify, allowed: c.Allowed, log: cmp.Or(c.Log, slog.New(slog.DiscardHandler)),
+	}
 	switch {
 	case c.Serialize:
 		p.slots = semaphore.NewWeighted(1)
@@ -86,8 +104,8 @@ type Request struct {
 	// Sandbox is the pod's sandbox configuration, nil if there is none. Callers who share a pull share the first
 	// one's annotations and sandbox.
 	Sandbox *runtimeapi.PodSandboxConfig
-	// Secrets are the pod's pull secrets.
-	Secrets []credential.Config
+	// By is the pod, as far as its logins go.
+	By credential.Asker
 	// OnPull is called once if the image has to be pulled, before the pull is queued; nil is fine.
 	OnPull func()
 }
@@ -120,10 +138,15 @@ func (p *Puller) Ensure(ctx context.Context, r Request) (Result, error) {
 		case err != nil:
 			return Result{}, inspectError(ctx, r.Image, name, err)
 		case img != nil:
-			return resultOf(img, Result{Present: true}), nil
-		case r.Policy == v1.PullNever:
-			return Result{}, &Error{Reason: reason.ErrImageNeverPull, Image: r.Image,
-				Message: fmt.Sprintf("Container image %q is not present with pull policy of Never", r.Image)}
+			switch may, err := p.mayUse(ctx, r, name, img); {
+			case err != nil:
+				return Result{}, err
+			case may:
+				return resultOf(img, Result{Present: true}), nil
+			}
+		}
+		if r.Policy == v1.PullNever {
+			return Result{}, neverPulled(r.Image, img != nil)
 		}
 	}
 	return p.pull(ctx, r, spec)
@@ -132,10 +155,10 @@ func (p *Puller) Ensure(ctx context.Context, r Request) (Result, error) {
 // pull joins or begins the pull of an image.
 func (p *Puller) pull(ctx context.Context, r Request, spec *runtimeapi.ImageSpec) (Result, error) {
 	began := time.Now()
-	var logins []credential.Login
+	var logins []credential.Found
 	var advice error
 	if p.keyring != nil {
-		logins, advice = p.keyring.Lookup(ctx, spec.Image, r.Secrets)
+		logins, advice = p.keyring.Lookup(ctx, spec.Image, r.By)
 	}
 	if ctx.Err() != nil {
 		return Result{}, left(ctx, r.Image)
@@ -143,7 +166,8 @@ func (p *Puller) pull(ctx context.Context, r Request, spec *runtimeapi.ImageSpec
 	if r.OnPull != nil {
 		r.OnPull()
 	}
-	f := p.join(ctx, flightKey(spec, logins), order{asked: r.Image, spec: spec, sandbox: r.Sandbox, logins: logins, advice: advice})
+	o := order{asked: r.Image, spec: spec, sandbox: r.Sandbox, logins: logins, advice: advice}
+	f := p.join(ctx, flightKey(spec, logins), o)
 	select {
 	case <-f.done:
 	case <-ctx.Done():
@@ -155,7 +179,18 @@ func (p *Puller) pull(ctx context.Context, r Request, spec *runtimeapi.ImageSpec
 	if f.err != nil {
 		return Result{}, f.err
 	}
-	return resultOf(f.pulled, Result{Pulled: true, Took: f.took, Waited: time.Since(began)}), nil
+	if p.records != nil { // the same login may be in another secret of another pod
+		p.records.share(ctx, f.arrived.ref, repositoryOf(spec.Image), o.by(f.arrived.used))
+	}
+	return resultOf(f.arrived.image, Result{Pulled: true, Took: f.took, Waited: time.Since(began)}), nil
+}
+
+func neverPulled(image string, present bool) *Error {
+	message := fmt.Sprintf("Container image %q is not present with pull policy of Never", image)
+	if present {
+		message = fmt.Sprintf("Container image %q is present with pull policy of Never, but no login of the pod is known to have pulled it", image)
+	}
+	return &Error{Reason: reason.ErrImageNeverPull, Image: image, Message: message}
 }
 
 func resultOf(img *runtimeapi.Image, r Result) Result {

@@ -140,7 +140,7 @@ func TestLoginsAreTriedInTurn(t *testing.T) { // behaviour 159
 				return nil
 			}}
 			own := []credential.Login{{Username: "node", Password: "one"}, {Username: "node", Password: "two"}}
-			_, err := New(Config{Service: f, Keyring: keyring{own: own}}).Ensure(t.Context(), Request{Image: "reg.io/a", Secrets: secret("first")})
+			_, err := New(Config{Service: f, Keyring: keyring{own: own}}).Ensure(t.Context(), Request{Image: "reg.io/a", By: secret("first")})
 			if c.wrong == "" && err != nil || c.wrong != "" && (err == nil || err.Error() != c.wrong) {
 				t.Errorf("%s: %v", c.good, err)
 			}
@@ -178,7 +178,7 @@ func TestSecretsStayOutOfErrors(t *testing.T) {
 		if !errors.Is(err, fault.ErrDenied) {
 			t.Errorf("%v lost its class", err)
 		}
-		if key := flightKey(&runtimeapi.ImageSpec{Image: "a"}, []credential.Login{login}); strings.Contains(key, "hunter") || strings.Contains(key, "joe") {
+		if key := flightKey(&runtimeapi.ImageSpec{Image: "a"}, []credential.Found{{Login: login}}); strings.Contains(key, "hunter") || strings.Contains(key, "joe") {
 			t.Errorf("key %q", key)
 		}
 	})
