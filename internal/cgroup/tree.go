@@ -20,9 +20,6 @@ import (
 	"github.com/bosun-project/bosun/internal/safepath"
 )
 
-// ErrInUse means that a memory limit below what is used now was asked for; nothing was changed (behaviour 227).
-var ErrInUse = errors.New("more memory is in use than the new limit allows")
-
 // Config says where the tree is.
 type Config struct {
 	// Driver is Cgroupfs unless set.
@@ -222,48 +219,6 @@ func (t *Tree) Ensure(ctx context.Context, pod *v1.Pod) error {
 	}
 	if err != nil {
 		return fmt.Errorf("make cgroup of pod %s/%s: %w", pod.Namespace, pod.Name, err)
-	}
-	return nil
-}
-
-// Update writes new limits of a pod's cgroup that is there. A memory limit below the present use is ErrInUse.
-func (t *Tree) Update(_ context.Context, pod *v1.Pod, r Resources) error {
-	n, err := t.pod(pod)
-	if err != nil {
-		return err
-	}
-	if !t.exists(n) {
-		return fmt.Errorf("update cgroup of pod %s/%s: %w", pod.Namespace, pod.Name, fs.ErrNotExist)
-	}
-	if err = t.roomFor(n, r.Memory); err == nil {
-		err = t.set(n, r)
-	}
-	if err != nil {
-		return fmt.Errorf("update cgroup of pod %s/%s: %w", pod.Namespace, pod.Name, err)
-	}
-	return nil
-}
-
-// roomFor checks a new memory limit against what is used: cgroup v2 would rather kill than refuse.
-func (t *Tree) roomFor(n Name, limit int64) error {
-	if limit <= 0 {
-		return nil
-	}
-	file := "memory.usage_in_bytes"
-	if t.layout.v2 {
-		file = "memory.current"
-	}
-	for _, h := range t.limiting {
-		if !h.has("memory") {
-			continue
-		}
-		used, err := readInt(t.path(&h, n), file)
-		if err != nil {
-			return err
-		}
-		if used > limit {
-			return fmt.Errorf("%w: %d bytes used, %d wanted", ErrInUse, used, limit)
-		}
 	}
 	return nil
 }

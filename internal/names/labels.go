@@ -20,6 +20,10 @@ const (
 	PodTerminationGracePeriod = "io.kubernetes.pod.terminationGracePeriod"
 )
 
+// ContainerSizes is an annotation on containers that only this agent writes and reads: the CPU and memory that a container was
+// made with, as plan.Given has them (behaviour 221). Other agents leave it alone.
+const ContainerSizes = "io.bosun.container.resources"
+
 // Annotations on pods.
 const (
 	ConfigSource = "kubernetes.io/config.source"

@@ -59,6 +59,9 @@ func (d *draft) create(c *v1.Container, current *pod.Sandbox, mayStart bool) pro
 	if !mayStart {
 		return busy
 	}
+	if d.growing() { // it is made with what the pod was given, for which there is no room yet
+		return busy
+	}
 	if !d.ready() {
 		d.wait(Wait{For: "volumes", Detail: "container " + c.Name + " starts once the volumes of the pod are set up"})
 		return busy
@@ -109,6 +112,9 @@ func (d *draft) tend(c *v1.Container, last *pod.Container) progress {
 		return blocked
 	case last.Hash != "" && last.Hash != names.HashContainer(c) && !d.plainInit(c):
 		d.kill(last, "Container "+c.Name+" definition changed, will be restarted", d.in.Desired.Grace(), true)
+		return blocked
+	case d.restartsToResize(c, last):
+		d.kill(last, "Container "+c.Name+" resize requires restart", d.in.Desired.Grace(), true)
 		return blocked
 	case health.Failed != "":
 		grace := d.in.Desired.Grace()

@@ -8,9 +8,11 @@ import (
 
 // draft is a plan being written. It never leaves Next.
 type draft struct {
-	in  Input
-	mem Memory
-	obs pod.Observed
+	// in.Desired is the pod with the resources it was given; wanted is as its source says.
+	in     Input
+	wanted *pod.Desired
+	mem    Memory
+	obs    pod.Observed
 
 	effects []Effect
 	waits   []Wait
@@ -110,11 +112,11 @@ func (d *draft) finish() {
 		switch e.Kind {
 		case StopContainer, StopSandbox, RemoveContainer, RemoveSandbox:
 			d.keep(e)
-		case StartContainer, CreateContainer, RunSandbox:
+		case StartContainer, CreateContainer, RunSandbox, UpdateContainer:
 			if d.mem.Stage < Stopping {
 				d.keep(e)
 			}
-		case Look, MakePod, SetupVolume, EnsureImage, PostStart, PreStop, ReadEnd, TearVolumes, UnmakePod, ForgetPod:
+		case Look, MakePod, SetupVolume, EnsureImage, PostStart, PreStop, ReadEnd, TearVolumes, GrowPod, SettlePod, UnmakePod, ForgetPod:
 		}
 	}
 }

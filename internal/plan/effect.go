@@ -23,10 +23,13 @@ const (
 	PreStop                         // Container, ID, Deadline
 	StopContainer                   // Container, ID, Deadline, Why
 	ReadEnd                         // Container, ID, Attempt: the termination message
+	UpdateContainer                 // Container, ID, Attempt, Given, Lowers, Content
 	RemoveContainer                 // Container, ID, Attempt
 	StopSandbox                     // ID, Attempt
 	RemoveSandbox                   // ID, Attempt
 	TearVolumes                     // all volumes of the pod
+	GrowPod                         // Content, Why: room in the pod's cgroup for what it was given; never at once with SettlePod
+	SettlePod                       // Content, Why: the pod's cgroup as what it was given
 	UnmakePod                       // cgroup
 	ForgetPod                       // directories and logs of the pod
 )
@@ -34,8 +37,9 @@ const (
 var kindNames = [...]string{
 	Look: "look", MakePod: "make pod", SetupVolume: "set up volume", EnsureImage: "ensure image", RunSandbox: "run sandbox",
 	CreateContainer: "create container", StartContainer: "start container", PostStart: "run postStart of", PreStop: "run preStop of",
-	StopContainer: "stop container", ReadEnd: "read the end of", RemoveContainer: "remove container", StopSandbox: "stop sandbox", RemoveSandbox: "remove sandbox",
-	TearVolumes: "tear down volumes", UnmakePod: "remove cgroup", ForgetPod: "remove directories",
+	StopContainer: "stop container", ReadEnd: "read the end of", UpdateContainer: "resize container",
+	RemoveContainer: "remove container", StopSandbox: "stop sandbox", RemoveSandbox: "remove sandbox",
+	TearVolumes: "tear down volumes", GrowPod: "resize cgroup", SettlePod: "resize cgroup", UnmakePod: "remove cgroup", ForgetPod: "remove directories",
 }
 
 // String returns the kind as people read it.
@@ -65,6 +69,9 @@ type Effect struct {
 	// Content is what the volume or the environment is made from (see Facts.Content), or the logins that an image is pulled
 	// with (see Facts.Logins).
 	Content uint64
+	// Given is what the container is to have; Lowers tells that it is less memory than it has.
+	Given  Given
+	Lowers bool
 }
 
 // Key identifies what the effect is about: "stop container app#3". At most one effect per key is in flight.
@@ -72,11 +79,11 @@ func (e Effect) Key() string {
 	switch e.Kind {
 	case SetupVolume:
 		return e.Kind.String() + " " + e.Volume
-	case EnsureImage, CreateContainer, StartContainer, PostStart, PreStop, StopContainer, ReadEnd, RemoveContainer:
+	case EnsureImage, CreateContainer, StartContainer, PostStart, PreStop, StopContainer, ReadEnd, UpdateContainer, RemoveContainer:
 		return e.Kind.String() + " " + e.Container + "#" + strconv.FormatUint(uint64(e.Attempt), 10)
 	case RunSandbox, StopSandbox, RemoveSandbox:
 		return e.Kind.String() + " #" + strconv.FormatUint(uint64(e.Attempt), 10)
-	case Look, MakePod, TearVolumes, UnmakePod, ForgetPod:
+	case Look, MakePod, TearVolumes, GrowPod, SettlePod, UnmakePod, ForgetPod:
 	}
 	return e.Kind.String()
 }
@@ -86,9 +93,9 @@ func (e Effect) Subject() string {
 	switch e.Kind {
 	case SetupVolume:
 		return e.Kind.String() + " " + e.Volume
-	case EnsureImage, CreateContainer, StartContainer, PostStart, PreStop, StopContainer, ReadEnd, RemoveContainer:
+	case EnsureImage, CreateContainer, StartContainer, PostStart, PreStop, StopContainer, ReadEnd, UpdateContainer, RemoveContainer:
 		return e.Kind.String() + " " + e.Container
-	case Look, MakePod, RunSandbox, StopSandbox, RemoveSandbox, TearVolumes, UnmakePod, ForgetPod:
+	case Look, MakePod, RunSandbox, StopSandbox, RemoveSandbox, TearVolumes, GrowPod, SettlePod, UnmakePod, ForgetPod:
 	}
 	return e.Kind.String()
 }
@@ -103,6 +110,7 @@ func (e Effect) withoutTime() Effect {
 	e.Deadline = time.Time{}
 	e.Why = ""    // words do not make another errand
 	e.Content = 0 // what is being made comes to its end; then it is made anew
+	e.Given, e.Lowers = Given{}, false
 	return e
 }
 
@@ -111,7 +119,8 @@ func (e Effect) InRuntime() bool {
 	switch e.Kind {
 	case RunSandbox, CreateContainer, StartContainer, StopContainer, RemoveContainer, StopSandbox, RemoveSandbox:
 		return true
-	case Look, MakePod, SetupVolume, EnsureImage, PostStart, PreStop, ReadEnd, TearVolumes, UnmakePod, ForgetPod:
+	case Look, MakePod, SetupVolume, EnsureImage, PostStart, PreStop, ReadEnd, UpdateContainer, TearVolumes, GrowPod, SettlePod, UnmakePod,
+		ForgetPod: // changing resources once more does no harm
 	}
 	return false
 }
@@ -126,7 +135,7 @@ func (e Effect) Frees() bool {
 	switch e.Kind {
 	case Look, PreStop, ReadEnd, StopContainer, RemoveContainer, StopSandbox, RemoveSandbox, TearVolumes, UnmakePod, ForgetPod:
 		return true
-	case MakePod, SetupVolume, EnsureImage, RunSandbox, CreateContainer, StartContainer, PostStart:
+	case MakePod, SetupVolume, EnsureImage, RunSandbox, CreateContainer, StartContainer, PostStart, UpdateContainer, GrowPod, SettlePod:
 	}
 	return false
 }

@@ -16,6 +16,8 @@ func TestKeysAndSubjects(t *testing.T) {
 		RemoveContainer: {"remove container app#3", "remove container app"}, StopSandbox: {"stop sandbox #3", "stop sandbox"},
 		RemoveSandbox: {"remove sandbox #3", "remove sandbox"}, TearVolumes: {"tear down volumes", "tear down volumes"},
 		UnmakePod: {"remove cgroup", "remove cgroup"}, ForgetPod: {"remove directories", "remove directories"},
+		UpdateContainer: {"resize container app#3", "resize container app"},
+		GrowPod:         {"resize cgroup", "resize cgroup"}, SettlePod: {"resize cgroup", "resize cgroup"}, // never both at once
 	}
 	if len(want) != len(kindNames)-1 {
 		t.Errorf("%d kinds are held here, there are %d", len(want), len(kindNames)-1)
@@ -61,7 +63,8 @@ func TestSame(t *testing.T) {
 
 // TestWhatMayGoOn holds which effects may begin although nothing can be remembered: those that make nothing.
 func TestWhatMayGoOn(t *testing.T) {
-	makes := map[Kind]bool{MakePod: true, SetupVolume: true, EnsureImage: true, RunSandbox: true, CreateContainer: true, StartContainer: true, PostStart: true}
+	makes := map[Kind]bool{MakePod: true, SetupVolume: true, EnsureImage: true, RunSandbox: true, CreateContainer: true, StartContainer: true, PostStart: true,
+		UpdateContainer: true, GrowPod: true, SettlePod: true}
 	for k := Look; k <= ForgetPod; k++ {
 		if (Effect{Kind: k}).Frees() == makes[k] {
 			t.Errorf("%s: frees %v", k, !makes[k])
@@ -69,6 +72,7 @@ func TestWhatMayGoOn(t *testing.T) {
 	}
 	for k := Look; k <= ForgetPod; k++ {
 		inRuntime := strings.Contains(k.String(), "container") || strings.Contains(k.String(), "sandbox")
+		inRuntime = inRuntime && k != UpdateContainer // nothing comes or goes, so nobody has to look
 		if (Effect{Kind: k}).InRuntime() != inRuntime {
 			t.Errorf("%s: in runtime %v", k, !inRuntime)
 		}

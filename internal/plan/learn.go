@@ -85,6 +85,8 @@ func learnSuccess(m *Memory, o Outcome) {
 		s.Unmade, s.Made = true, false
 	case ForgetPod:
 		s.Forgotten = true
+	case GrowPod, UpdateContainer, SettlePod:
+		learnResize(m, e)
 	case Look, RunSandbox, StartContainer, StopContainer, RemoveContainer, StopSandbox, RemoveSandbox:
 	}
 }
@@ -124,6 +126,8 @@ func seriesOf(k Kind) series {
 		return series{10 * time.Second, 5 * time.Minute}
 	case SetupVolume, TearVolumes: // behaviour 172
 		return series{500 * time.Millisecond, 2*time.Minute + 2*time.Second}
+	case UpdateContainer, GrowPod, SettlePod: // memory that is in use is given back some time, or never
+		return series{time.Second, time.Minute}
 	case Look, MakePod, RunSandbox, CreateContainer, StartContainer, PostStart, PreStop, StopContainer, ReadEnd, RemoveContainer,
 		StopSandbox, RemoveSandbox, UnmakePod, ForgetPod: // upstream pauses 10 s at once (behaviour 19)
 	}

@@ -51,6 +51,12 @@ type Memory struct {
 type Kept struct {
 	// Admitted is when the pod passed admission; an admitted pod is never judged again.
 	Admitted time.Time `json:"admitted,omitzero"`
+	// Allocated is what the pod was given of the node; nil if that is not known. The value is shared and never changed.
+	Allocated *Allocation `json:"allocated,omitempty"`
+	// Pending is why other resources that the pod is wanted with cannot be had; nil if there are none. Resizing is set while
+	// what was given has not come about.
+	Pending  *Pending  `json:"pending,omitempty"`
+	Resizing *Resizing `json:"resizing,omitempty"`
 	// Stop is the decision to end the pod, once there is one. It is never taken back.
 	Stop *Stop `json:"stop,omitempty"`
 	// Containers holds what is remembered by container name.
@@ -103,6 +109,8 @@ type ContainerMemory struct {
 	Proven Proven `json:"proven,omitzero"`
 	// Kill is the decision to end one instance while the pod goes on.
 	Kill Kill `json:"kill,omitzero"`
+	// Given is what the runtime was told of the resources of one instance, where that instance does not carry it itself.
+	Given GivenTo `json:"given,omitzero"`
 }
 
 // Backoff is the crash back-off of one container (behaviours 137-139).
@@ -172,6 +180,8 @@ type Failure struct {
 type Session struct {
 	// Made tells that directories and cgroup of the pod are there.
 	Made bool
+	// Grown is the mark of the allocation that the pod's cgroup has room for.
+	Grown uint64
 	// Attempts is the highest attempt known of a container, by name: from the log directory (behaviour 61), from the
 	// runtime, or begun by this process.
 	Attempts map[string]uint32
@@ -211,6 +221,14 @@ func (k Kept) Clone() Kept {
 		s := *k.Stop
 		s.Annotations = maps.Clone(s.Annotations)
 		k.Stop = &s
+	}
+	if k.Pending != nil {
+		p := *k.Pending
+		k.Pending = &p
+	}
+	if k.Resizing != nil {
+		r := *k.Resizing
+		k.Resizing = &r
 	}
 	if k.Renewal != nil {
 		r := *k.Renewal
@@ -252,6 +270,12 @@ func (k *Kept) rebase(now time.Time) {
 	}
 	if !k.Admitted.IsZero() {
 		nearer(&k.Admitted, 0)
+	}
+	if k.Pending != nil {
+		nearer(&k.Pending.Since, 0)
+	}
+	if k.Resizing != nil {
+		nearer(&k.Resizing.At, 0)
 	}
 	if k.Stop != nil {
 		nearer(&k.Stop.Deadline, k.Stop.Grace)

@@ -33,6 +33,8 @@ type Facts struct {
 	Rival types.UID
 	// Verdict is what admission says.
 	Verdict Verdict
+	// Resize is what admission says of other resources that the pod is wanted with.
+	Resize Resize
 	// Order makes the pod stop for the node's sake; nil if nothing does.
 	Order *Order
 	// Staying tells that the machine is known not to be going down: a static pod that a shutdown has ended begins anew then,
@@ -48,6 +50,10 @@ type Facts struct {
 	// Logins grows whenever the pod's own logins to registries change: then an image that could not be had is asked for at
 	// once. Zero if they never have.
 	Logins uint64
+	// Keep says how many ended instances of each container stay; nil keeps one. Doomed are those, by ID, that have to go though
+	// they would stay.
+	Keep   *Keep
+	Doomed map[string]bool
 	// CrashCap is the longest crash back-off; zero means 5 minutes.
 	CrashCap time.Duration
 }
@@ -60,6 +66,8 @@ type Verdict struct {
 	Reason, Message string
 	// Victims are the pods that have to give way before a critical pod can be judged once more (behaviour 43).
 	Victims []types.UID
+	// Of is what was asked for when the pod was judged, which is what it is given; nil means what it asks for now.
+	Of *Allocation
 }
 
 // Order is a stop for the node's sake: eviction, preemption, shutdown.
@@ -103,7 +111,8 @@ type Wait struct {
 
 // Next is the one decision of a pod's life. The same input gives the same plan.
 func Next(in Input) Plan {
-	d := &draft{in: in, mem: in.Memory.Clone(), obs: in.Observed}
+	d := &draft{in: in, wanted: in.Desired, mem: in.Memory.Clone(), obs: in.Observed}
+	d.in.Desired = Allocated(in.Desired, in.Memory.Kept.Allocated)
 	d.mem.Kept.rebase(in.Now) // the clock may be set back while the agent runs
 	for range int(Done) + 2 { // each pass but the last moves to another stage; Preparing can be entered twice
 		before := d.mem.Stage
@@ -119,6 +128,9 @@ func Next(in Input) Plan {
 func (d *draft) pass() {
 	if d.mem.Stage < Stopping && d.mustStop() {
 		d.mem.Stage = Stopping
+	}
+	if d.mem.Stage < Stopping {
+		d.allocate()
 	}
 	switch d.mem.Stage {
 	case Waiting:

@@ -39,6 +39,7 @@ func (d *draft) prepare() {
 		d.want(Effect{Kind: MakePod})
 		return
 	}
+	d.resize()
 	for i := range d.in.Desired.Pod.Spec.Volumes {
 		v := &d.in.Desired.Pod.Spec.Volumes[i]
 		content := d.contentOf(v)

@@ -13,6 +13,9 @@ func (d *draft) waiting() {
 		d.wait(Wait{For: "admission", Detail: facts.Verdict.Message})
 	default: // a refusal was answered by mustStop
 		d.mem.Kept.Admitted = d.in.Now
+		if facts.Verdict.Of != nil {
+			d.mem.Kept.Allocated = facts.Verdict.Of
+		}
 		d.mem.Stage = Preparing
 	}
 }

@@ -11,6 +11,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/bosun-project/bosun/internal/names"
+	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
 )
 
@@ -56,6 +57,9 @@ func ContainerAnnotations(p *v1.Pod, c *v1.Container, attempt uint32) (map[strin
 		names.ContainerRestartCount:    strconv.FormatUint(uint64(attempt), 10),
 		names.TerminationMessagePath:   c.TerminationMessagePath,
 		names.TerminationMessagePolicy: string(c.TerminationMessagePolicy),
+	}
+	if given := plan.GivenOf(p, c).String(); given != "" {
+		out[names.ContainerSizes] = given
 	}
 	if s := p.DeletionGracePeriodSeconds; s != nil {
 		out[names.PodDeletionGracePeriod] = strconv.FormatInt(*s, 10)

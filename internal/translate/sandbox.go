@@ -10,7 +10,6 @@ import (
 
 	"github.com/bosun-project/bosun/internal/names"
 	"github.com/bosun-project/bosun/internal/pod"
-	"github.com/bosun-project/bosun/internal/qos"
 	"github.com/bosun-project/bosun/internal/reason"
 )
 
@@ -71,11 +70,8 @@ func sandboxLinux(p *v1.Pod, n *Node, in PodInputs) (*runtimeapi.LinuxPodSandbox
 		CgroupParent:    in.CgroupParent,
 		SecurityContext: sc,
 		Sysctls:         sysctls(p, n),
-		Resources:       resourcesOf(qos.RequestsBare(p), qos.LimitsBare(p), n),
 	}
-	if len(p.Spec.Overhead) > 0 {
-		out.Overhead = resourcesOf(p.Spec.Overhead, p.Spec.Overhead, n)
-	}
+	out.Overhead, out.Resources = PodResize(p, n)
 	return out, nil
 }
 
