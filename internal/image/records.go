@@ -178,15 +178,11 @@ func (r *Records) add(ref, repository string, g grant) map[string][]byte {
 		now.Grants[repository] = with
 	}
 	r.pulled[ref] = now
-	return map[string][]byte{pulledKey + ref: encode(now)}
-}
-
-func encode(r record) []byte {
-	text, err := json.Marshal(r)
-	if err != nil {
-		panic(err) // strings and a time
+	text, err := json.Marshal(now)
+	if err != nil { // a clock beyond the year 9999; what cannot be read counts as nobody's
+		text = []byte{}
 	}
-	return text
+	return map[string][]byte{pulledKey + ref: text}
 }
 
 // known is what is known of an image on the node: whether this node has pulled it, and who may use it.

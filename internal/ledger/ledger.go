@@ -24,6 +24,7 @@ var (
 	metaBucket    = []byte("meta")    // "format": the version of the file's layout
 	podsBucket    = []byte("pods")    // pod UID: checked record, see encode
 	damagedBucket = []byte("damaged") // pod UID: what was in a record that could not be read
+	pullsBucket   = []byte("pulls")   // what package image calls it: checked text, see seal. Made when it is first needed
 	formatKey     = []byte("format")
 )
 
@@ -71,7 +72,7 @@ type SetAsideError struct {
 
 // Error says what happened, and what that means for the node.
 func (e *SetAsideError) Error() string {
-	return fmt.Sprintf("ledger %s is damaged and was moved to %s: pods are admitted anew, pauses and stop deadlines start afresh: %v",
+	return fmt.Sprintf("ledger %s is damaged and was moved to %s: pods are admitted anew, pauses and stop deadlines start afresh, and images on the node count as put there by hand: %v",
 		e.Path, e.MovedTo, e.Err)
 }
 

@@ -32,27 +32,38 @@ func encode(uid types.UID, r plan.Record) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append([]byte(checksum(uid, text)+" "), text...), nil
+	return seal(string(uid), text), nil
 }
 
-func checksum(uid types.UID, text []byte) string {
-	sum := crc32.Update(crc32.Checksum([]byte(uid), castagnoli), castagnoli, text)
+// seal writes a text with the checksum of key and text before it.
+func seal(key string, text []byte) []byte { return append([]byte(checksum(key, text)+" "), text...) }
+
+func checksum(key string, text []byte) string {
+	sum := crc32.Update(crc32.Checksum([]byte(key), castagnoli), castagnoli, text)
 	return fmt.Sprintf("%0*x", checksumLength, sum)
 }
 
 func decode(uid types.UID, value []byte) (plan.Record, error) {
+	text, err := unseal(string(uid), value)
+	if err != nil {
+		return plan.Record{}, err
+	}
 	var r plan.Record
-	if len(value) <= checksumLength || value[checksumLength] != ' ' {
-		return r, fmt.Errorf("it is no record: %s", excerpt(value))
-	}
-	text := value[checksumLength+1:]
-	if want := checksum(uid, text); string(value[:checksumLength]) != want {
-		return r, fmt.Errorf("its checksum is %s, want %s", excerpt(value[:checksumLength]), want)
-	}
 	if err := json.Unmarshal(text, &r); err != nil {
 		return plan.Record{}, err
 	}
 	return r, nil
+}
+
+func unseal(key string, value []byte) ([]byte, error) {
+	if len(value) <= checksumLength || value[checksumLength] != ' ' {
+		return nil, fmt.Errorf("it is no record: %s", excerpt(value))
+	}
+	text := value[checksumLength+1:]
+	if want := checksum(key, text); string(value[:checksumLength]) != want {
+		return nil, fmt.Errorf("its checksum is %s, want %s", excerpt(value[:checksumLength]), want)
+	}
+	return text, nil
 }
 
 // excerpt shows the beginning of what should have been a record.

@@ -22,6 +22,8 @@ type request struct {
 	uid types.UID
 	// value is the record; nil removes it.
 	value []byte
+	// pulls are changes of the records of pulls instead, by key; nil removes one.
+	pulls map[string][]byte
 	// done gets the answer; it has room for it, so that the writer never waits.
 	done chan error
 }
@@ -33,18 +35,22 @@ func (l *Ledger) Save(ctx context.Context, uid types.UID, r plan.Record) error {
 	if err != nil {
 		return fmt.Errorf("ledger: record of pod %s: %w", uid, err)
 	}
-	return l.ask(ctx, &request{uid: uid, value: value, done: make(chan error, 1)})
+	return l.askOfPod(ctx, &request{uid: uid, value: value, done: make(chan error, 1)})
 }
 
 // Forget removes the record of a pod; that there is none is no error. Otherwise it is as Save.
 func (l *Ledger) Forget(ctx context.Context, uid types.UID) error {
-	return l.ask(ctx, &request{uid: uid, done: make(chan error, 1)})
+	return l.askOfPod(ctx, &request{uid: uid, done: make(chan error, 1)})
 }
 
-func (l *Ledger) ask(ctx context.Context, r *request) error {
+func (l *Ledger) askOfPod(ctx context.Context, r *request) error {
 	if r.uid == "" || len(r.uid) > longestUID {
 		return fmt.Errorf("ledger: a pod's UID has 1 to %d bytes, this one has %d", longestUID, len(r.uid))
 	}
+	return l.ask(ctx, r)
+}
+
+func (l *Ledger) ask(ctx context.Context, r *request) error {
 	select {
 	case l.requests <- r:
 	case <-ctx.Done():
@@ -95,6 +101,12 @@ func (l *Ledger) commit(batch []*request) error {
 	return l.update(func(tx *bbolt.Tx) error {
 		pods := tx.Bucket(podsBucket)
 		for _, r := range batch {
+			if err := changePulls(tx, r.pulls); err != nil {
+				return err
+			}
+			if r.uid == "" {
+				continue
+			}
 			if err := change(pods, r); err != nil {
 				return err
 			}
