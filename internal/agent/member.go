@@ -170,7 +170,7 @@ func (a *Agent) enter(ctx context.Context) error {
 	}
 	client, err := certs.NewClient(certs.ClientConfig{
 		Kubeconfig: a.cfg.Kubeconfig, CertDir: a.cfg.CertDir, NodeName: a.host.Name, Rotate: a.cfg.Kubelet.RotateCertificates,
-		BootstrapKubeconfig: a.cfg.BootstrapKubeconfig, Connect: connect, RenewFailed: m.numbers.RenewFailed, Log: a.log,
+		BootstrapKubeconfig: a.cfg.BootstrapKubeconfig, Connect: connect, RenewFailed: m.numbers.RenewFailed, Notes: a.note, Log: a.log,
 	})
 	if err != nil {
 		return err

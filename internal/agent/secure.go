@@ -57,7 +57,7 @@ func (a *Agent) servingConfig() certs.ServingConfig {
 	k := &a.cfg.Kubelet
 	c := certs.ServingConfig{
 		CertFile: k.TLSCertFile, KeyFile: k.TLSPrivateKeyFile, CertDir: a.cfg.CertDir, NodeName: a.host.Name,
-		Names: append([]string{a.host.Name}, a.ips.Value()...), Log: a.log,
+		Names: append([]string{a.host.Name}, a.ips.Value()...), Notes: a.note, Log: a.log,
 	}
 	if a.member != nil {
 		c.Renewed = a.member.numbers.Rotated

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bosun-project/bosun/internal/latest"
+	"github.com/bosun-project/bosun/internal/note"
 )
 
 // ClientConfig says which client certificate a node uses.
@@ -28,7 +29,9 @@ type ClientConfig struct {
 	// failed. Either may be nil; both must return at once.
 	Renewed     func(lived time.Duration)
 	RenewFailed func()
-	Log         *slog.Logger
+	// Notes hears of a certificate that is overdue for renewal, or has expired; may be nil.
+	Notes note.Sink
+	Log   *slog.Logger
 
 	watch func(*slog.Logger) watcher // for tests
 	step  func(string) error         // for tests
@@ -41,6 +44,7 @@ type Client struct {
 	store *store
 	boot  *boot // nil if there is no bootstrap kubeconfig
 	board *board
+	ages  ageing
 	state latest.Cell[State]
 	// changed counts the certificates that were taken into use.
 	changed latest.Cell[uint64]
@@ -61,6 +65,7 @@ func NewClient(c ClientConfig) (*Client, error) {
 	}
 	client := &Client{c: c, store: &store{dir: c.CertDir, name: clientPairs, step: c.step}}
 	client.board = newBoard(c.Log, &client.state)
+	client.ages = ageing{what: "client", notes: c.Notes}
 	if c.BootstrapKubeconfig != "" && c.Connect != nil {
 		client.boot = newBoot(BootstrapConfig{Kubeconfig: c.Kubeconfig, BootstrapKubeconfig: c.BootstrapKubeconfig, CertDir: c.CertDir,
 			NodeName: c.NodeName, Connect: c.Connect, Log: c.Log, step: c.step}, client.board)
@@ -114,7 +119,7 @@ func (c *Client) turn(requests Requests, now time.Time) round {
 		renewAt = p.renewAt()
 	}
 	c.board.shows(p, renewAt)
-	r.at = soonest(now, renewAt, p.leaf.NotBefore, p.leaf.NotAfter.Add(time.Second))
+	r.at = soonest(now, renewAt, p.leaf.NotBefore, p.leaf.NotAfter.Add(time.Second), c.ages.look(p, renewAt, now))
 	if p.expired(now) {
 		if w, ok := c.rescue(); ok {
 			r.wish = w

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/bosun-project/bosun/internal/latest"
+	"github.com/bosun-project/bosun/internal/note"
 )
 
 // ServingConfig says which certificate a node shows to those who call it.
@@ -35,7 +36,9 @@ type ServingConfig struct {
 	// failed. Either may be nil; both must return at once.
 	Renewed     func(lived time.Duration)
 	RenewFailed func()
-	Log         *slog.Logger
+	// Notes hears of a certificate that is overdue for renewal, or has expired; may be nil.
+	Notes note.Sink
+	Log   *slog.Logger
 
 	watch func(*slog.Logger) watcher // for tests
 	step  func(string) error         // for tests
@@ -48,6 +51,7 @@ type Serving struct {
 	store *store
 	own   *ownPair // nil unless Bosun signs itself
 	board *board
+	ages  ageing
 	state latest.Cell[State]
 	pair  atomic.Pointer[pair]
 }
@@ -65,6 +69,7 @@ func NewServing(c ServingConfig) (*Serving, error) {
 	}
 	s := &Serving{c: c, store: &store{dir: c.CertDir, name: servingPairs, step: c.step}}
 	s.board = newBoard(c.Log, &s.state)
+	s.ages = ageing{what: "serving", notes: c.Notes}
 	if !c.Bootstrap && c.CertFile == "" {
 		names := c.Names
 		if len(names) == 0 {
@@ -122,7 +127,7 @@ func (s *Serving) turn(now time.Time) round {
 	}
 	if p != nil {
 		s.board.complain(troubleClock, p.clockComplaint(now))
-		r.at = soonest(now, renewAt, p.leaf.NotBefore, p.leaf.NotAfter.Add(time.Second))
+		r.at = soonest(now, renewAt, p.leaf.NotBefore, p.leaf.NotAfter.Add(time.Second), s.ages.look(p, renewAt, now))
 	}
 	s.board.shows(p, renewAt)
 	return r

@@ -1,0 +1,17 @@
+package reason
+
+// Reasons of events about the machine below the node, and about its certificates (behaviours 81, 313).
+const (
+	SystemOOM                = "SystemOOM"
+	CheckLimitsForResolvConf = "CheckLimitsForResolvConf"
+	// CertificateOverdueForRefresh and CertificateExpired are upstream's words for certificates in volumes of pods; they serve for the
+	// node's own as well.
+	CertificateOverdueForRefresh = "CertificateOverdueForRefresh"
+	CertificateExpired           = "CertificateExpired"
+)
+
+// Reasons of events about pods that the machine is behind (behaviours 186, 313).
+const (
+	HostIPsIPFamilyMismatch          = "HostIPsIPFamilyMismatch"
+	VolumePermissionChangeInProgress = "VolumePermissionChangeInProgress"
+)
