@@ -95,7 +95,7 @@ func (a *Agent) buildPerformer(ctx context.Context) (*perform.Performer, error) 
 	if a.ids, err = userns.New(ctx, ids); err != nil {
 		return nil, err
 	}
-	made := volume.Config{RootDir: a.cfg.RootDir, Allocatable: a.settings.allocatable}
+	made := volume.Config{RootDir: a.cfg.RootDir, Allocatable: a.settings.allocatable, Notes: a.note}
 	var api perform.Objects
 	if a.member != nil {
 		made.Content, api = a.contentOf, classes{a.objects}

@@ -60,7 +60,7 @@ func (e emptyDir) setup(ctx context.Context, r *request) error {
 	if !made && !mounted && isReady(r.place) {
 		return nil // containers may be using it
 	}
-	if err := own(ctx, r.place.pod, r.place.path(), ownershipOf(r.pod)); err != nil {
+	if err := own(ctx, r.place.pod, r.place.path(), r.ownership()); err != nil {
 		return err
 	}
 	return setReady(r.place)

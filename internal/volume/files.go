@@ -72,7 +72,7 @@ func (w written) setup(ctx context.Context, r *request) error {
 		return err
 	}
 	defer dir.Close()
-	if _, err := atomicdir.Write(ctx, dir, files, ownershipOf(r.pod).gid); err != nil {
+	if _, err := atomicdir.Write(ctx, dir, files, r.ownership().gid); err != nil {
 		return err
 	}
 	return setReady(r.place)

@@ -4,9 +4,10 @@ import (
 	"context"
 	"io/fs"
 	"syscall"
+	"time"
 
-	v1 "k8s.io/api/core/v1"
-
+	"github.com/bosun-project/bosun/internal/note"
+	"github.com/bosun-project/bosun/internal/reason"
 	"github.com/bosun-project/bosun/internal/safepath"
 )
 
@@ -18,13 +19,24 @@ type ownership struct {
 	readOnly bool
 	// onRootMismatch leaves the volume alone if its root is as it should be. emptyDir and the like never have it.
 	onRootMismatch bool
+	// slow is told how a change goes on that takes long; may be nil.
+	slow func(message string)
 }
 
-func ownershipOf(pod *v1.Pod) ownership {
-	if pod.Spec.SecurityContext == nil {
+func (r *request) ownership() ownership {
+	if r.pod.Spec.SecurityContext == nil {
 		return ownership{}
 	}
-	return ownership{gid: pod.Spec.SecurityContext.FSGroup}
+	o := ownership{gid: r.pod.Spec.SecurityContext.FSGroup}
+	if r.notes != nil {
+		o.slow = func(message string) {
+			r.notes(note.Note{
+				At: time.Now(), Level: note.Warning, Reason: reason.VolumePermissionChangeInProgress, Message: message,
+				About: note.About{Kind: "Pod", Namespace: r.pod.Namespace, Name: r.pod.Name, UID: r.pod.UID},
+			})
+		}
+	}
+	return o
 }
 
 // own gives a directory and all beneath it to the group: group ID, group bits, and on directories the set-group-ID bit,
@@ -39,7 +51,14 @@ func own(ctx context.Context, r *safepath.Root, name string, o ownership) error 
 			return err
 		}
 	}
+	seen := func() {}
+	if o.slow != nil {
+		p := follow(r.Join(name), o.slow)
+		defer p.end()
+		seen = func() { p.files.Add(1) }
+	}
 	return r.Walk(ctx, name, func(e safepath.Entry) error {
+		seen()
 		if o.fits(e.Info) {
 			return nil
 		}

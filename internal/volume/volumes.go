@@ -14,6 +14,7 @@ import (
 
 	"github.com/bosun-project/bosun/internal/content"
 	"github.com/bosun-project/bosun/internal/names"
+	"github.com/bosun-project/bosun/internal/note"
 	"github.com/bosun-project/bosun/internal/safepath"
 	"github.com/bosun-project/bosun/internal/translate"
 )
@@ -28,12 +29,15 @@ type Config struct {
 	// Content computes the files of a configMap, secret, downwardAPI or projected volume. It is asked at each setup and
 	// may wait for objects. If it is nil there is no API server, and only what shows the pod itself works.
 	Content func(context.Context, *v1.Pod, *v1.Volume) (content.Files, error)
+	// Notes hears what takes long; may be nil.
+	Notes note.Sink
 }
 
 // Volumes sets up and tears down the volumes of pods. Its methods may be used by several goroutines, as long as no two
 // of them work on the same volume of the same pod.
 type Volumes struct {
 	root  string
+	notes note.Sink
 	kinds []kind
 	// works is what can be used, for errors.
 	works string
@@ -60,6 +64,7 @@ type request struct {
 	// field is where the volume's source is in the pod, such as spec.volumes[0].emptyDir.
 	field string
 	place place
+	notes note.Sink // may be nil
 }
 
 // place is where a volume with a directory of its own lives.
@@ -83,7 +88,7 @@ const dirMode fs.FileMode = 0o750
 
 // New only keeps the configuration.
 func New(cfg Config) *Volumes {
-	v := &Volumes{root: cfg.RootDir, works: worksNow, kinds: []kind{emptyDir{memory: cfg.Allocatable.Memory().Value()}, hostPath{}}}
+	v := &Volumes{root: cfg.RootDir, notes: cfg.Notes, works: worksNow, kinds: []kind{emptyDir{memory: cfg.Allocatable.Memory().Value()}, hostPath{}}}
 	if cfg.Content == nil {
 		v.works = worksAlone
 	}
@@ -124,7 +129,7 @@ func (v *Volumes) find(p *v1.Pod, volume string) (kind, *request, error) {
 	if err := safepath.Component(volume); err != nil {
 		return nil, nil, fmt.Errorf("spec.volumes[%d].name: %w", i, err)
 	}
-	r := &request{pod: p, volume: &p.Spec.Volumes[i]}
+	r := &request{pod: p, volume: &p.Spec.Volumes[i], notes: v.notes}
 	r.field = sourceField(p, r.volume)
 	for _, k := range v.kinds {
 		if k.holds(r.volume) {
