@@ -75,21 +75,21 @@ func (d *draft) tornDown() bool {
 	return false
 }
 
-// rest keeps one ended instance of each container and waits for the pod to be dropped. Of an evicted pod it keeps none: the
+// rest keeps ended instances of each container and waits for the pod to be dropped. Of an evicted pod it keeps none: the
 // node needs the room (behaviour 260).
 func (d *draft) rest() {
 	d.wait(Wait{For: "removal", Detail: "the pod has ended; its records and logs stay until its source drops it"})
 	if !d.fresh() {
 		return
 	}
-	kept := map[string]bool{}
+	dead := map[string]int{}
 	for i := range d.obs.Containers {
 		c := &d.obs.Containers[i]
 		switch {
-		case c.State == pod.Created, c.State == pod.Exited && (kept[c.Name] || d.evicted()):
+		case c.State == pod.Created, c.State == pod.Exited && (d.evicted() || !d.stays(c, dead[c.Name], false)):
 			d.wantOfRuntime(Effect{Kind: RemoveContainer, Container: c.Name, ID: c.ID, Attempt: c.Attempt})
 		case c.State == pod.Exited:
-			kept[c.Name] = true
+			dead[c.Name]++
 		}
 	}
 }

@@ -49,33 +49,3 @@ func (d *draft) ephemerals(current *pod.Sandbox) {
 		}
 	}
 }
-
-// prune removes what nobody asks for any more: ended instances but the newest of each container, instances that never
-// ran and belong to the past or to an old sandbox, and old sandboxes with nothing left in them (behaviours 107, 260-262).
-func (d *draft) prune(current *pod.Sandbox) {
-	kept := map[string]bool{}
-	inUse := map[string]bool{current.ID: true}
-	for i := range d.obs.Containers {
-		c := &d.obs.Containers[i]
-		switch {
-		case c.State == pod.Gone:
-			continue
-		case c.State == pod.Created && d.flying(StartContainer, c.ID): // it may run at any moment
-		case c.State == pod.Exited && kept[c.Name], c.State == pod.Created && (c.SandboxID != current.ID || d.mem.Past(c)):
-			d.wantOfRuntime(Effect{Kind: RemoveContainer, Container: c.Name, ID: c.ID, Attempt: c.Attempt})
-		case c.State == pod.Exited:
-			kept[c.Name] = true
-		}
-		inUse[c.SandboxID] = true
-	}
-	for i := range d.obs.Sandboxes {
-		s := &d.obs.Sandboxes[i]
-		switch {
-		case s.Gone || s.ID == current.ID || d.liveIn(s.ID): // its containers end first, with their grace
-		case s.Ready:
-			d.wantOfRuntime(Effect{Kind: StopSandbox, ID: s.ID, Attempt: s.Attempt})
-		case !inUse[s.ID]:
-			d.wantOfRuntime(Effect{Kind: RemoveSandbox, ID: s.ID, Attempt: s.Attempt})
-		}
-	}
-}

@@ -38,6 +38,7 @@ import (
 //	admission waits | yes | no REASON
 //	crash agent [away=D] [amnesia] | reboot         it starts again; a reboot ends all processes
 //	clock back D ; cap D ; logs NAME=N
+//	keep dead=N [age=D] | doom NAME#N               how many ended instances stay; one that does not
 //	staying                                         the node's orders are over, and the machine does not go down
 //	content N                                       an object changed that the pod's volumes are made from
 //	list                                            what the runtime has
@@ -188,6 +189,17 @@ func (p *play) tell(words []string, args map[string]string) bool {
 		p.facts.Logins = uint64(number(arg))
 	case "cap":
 		p.facts.CrashCap = duration(arg)
+	case "keep":
+		p.facts.Keep = &Keep{Dead: int(number(args["dead"])), MinAge: duration(args["age"])}
+	case "doom":
+		if p.facts.Doomed == nil {
+			p.facts.Doomed = map[string]bool{}
+		}
+		for _, c := range p.seen.Containers {
+			if words[1] == c.Name+"#"+strconv.Itoa(int(c.Attempt)) {
+				p.facts.Doomed[c.ID] = true
+			}
+		}
 	default:
 		return false
 	}
