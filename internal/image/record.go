@@ -161,6 +161,6 @@ func listed(pattern, repository string) bool {
 	if !all {
 		return repositoryOf(pattern) == repository
 	}
-	const any = "x" // what would stand in the place of the star
+	const any = "x/x" // two levels, because a single one at docker.io would be in its library
 	return strings.HasPrefix(repository, strings.TrimSuffix(repositoryOf(beginning+"/"+any), any))
 }
