@@ -39,6 +39,7 @@ type Bed struct {
 	CgroupParent string // for pods of tests that make their own CRI calls; an agent under test may use "/"
 
 	bridge string
+	on     *Machine // where containerd runs; nil for where the tests do
 	mu     sync.Mutex
 	daemon *daemon // nil while containerd does not run
 }
@@ -50,6 +51,8 @@ type Options struct {
 	Images []string
 	// Config is more containerd configuration (TOML), put after the bed's own.
 	Config string
+	// Machine is where the bed's containerd runs, and with it its pods and their network; nil for where the tests run.
+	Machine *Machine
 }
 
 var beds atomic.Int32
@@ -107,6 +110,7 @@ func Open(options Options) (*Bed, error) {
 		Gateway:      fmt.Sprintf("10.88.%d.1", n),
 		CgroupParent: fmt.Sprint("/bed", n),
 		bridge:       fmt.Sprint("bed", n),
+		on:           options.Machine,
 	}
 	if _, err := os.Stat(filepath.Join(b.BinDir, "containerd")); err != nil {
 		return nil, fmt.Errorf("testbed: %w; run `make tools images` first", err)

@@ -23,6 +23,8 @@ import (
 //	supervisor  outside the namespaces, in its own session. Ends the rest when the pipe closes; cleans up.
 //	init        process 1 of the namespaces. Sets them up, reaps orphans. Dies with the supervisor, and all else with it.
 //	inner       runs the tests.
+//
+// A [Machine] is one more, a child of inner.
 const (
 	stageVariable   = "BOSUN_TESTBED_STAGE"
 	scratchVariable = "BOSUN_TESTBED_SCRATCH"
@@ -54,6 +56,8 @@ func Confined(run func() int) int {
 		code, err = initProcess()
 	case "inner":
 		return run()
+	case "machine":
+		code, err = machineProcess()
 	default:
 		err = fmt.Errorf("%s=%q is no stage", stageVariable, stage)
 	}

@@ -35,7 +35,11 @@ func (b *Bed) startDaemon() (*daemon, error) {
 	}
 	defer log.Close()
 
-	cmd := exec.Command(filepath.Join(b.BinDir, "containerd"), "--config", filepath.Join(b.Dir, "config.toml"))
+	command := exec.Command
+	if b.on != nil {
+		command = b.on.Command
+	}
+	cmd := command(filepath.Join(b.BinDir, "containerd"), "--config", filepath.Join(b.Dir, "config.toml"))
 	cmd.Env = append(os.Environ(), "PATH="+b.BinDir+":"+os.Getenv("PATH"), "NOTIFY_SOCKET="+notify)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
