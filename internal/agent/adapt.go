@@ -27,7 +27,9 @@ import (
 
 // images fits the puller to what perform asks.
 type images struct {
-	puller  *image.Puller
+	puller *image.Puller
+	// holds keeps images from being collected while they are wished for.
+	holds   *image.Holds
 	metrics *metrics.Metrics
 	// objects has the secrets of pods; nil without an API server.
 	objects *objects.Loop
@@ -44,13 +46,14 @@ func (i images) Ensure(
 	if len(lacking) > 0 {
 		i.notes(narrate.NoPullSecret(p, lacking, time.Now()))
 	}
-	r, err := i.puller.Ensure(ctx, image.Request{
+	request := image.Request{
 		Image: c.Image, Policy: c.ImagePullPolicy, Annotations: p.Annotations, Sandbox: sandbox, By: credential.Asker{Secrets: logins},
 		OnPull: func() {
 			pulled = true
 			pulling()
 		},
-	})
+	}
+	r, err := i.holds.Ensure(ctx, image.Names(c.Image), func() (image.Result, error) { return i.puller.Ensure(ctx, request) })
 	if pulled {
 		i.pulled.Set(i.pulled.Value() + 1) // only that it changes counts
 	}

@@ -84,6 +84,9 @@ type Agent struct {
 	merge    *source.Merge
 	settings *settings
 	puller   *image.Puller
+	holds    *image.Holds
+	garbage  *cleanup.Images
+	dead     *cleanup.Containers
 	cleaner  *cleanup.Cleaner
 	ids      *userns.Ranges
 	metrics  *metrics.Metrics
@@ -185,6 +188,7 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 		Doer: performer, Ledger: a.ledger, Judge: a.judge, Wanted: a.wanted.Get, Node: a.facts.Get, LeaveStrays: o.LeaveStrays,
 		Remembered: remembered, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
 		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health, Content: a.contentRevisions, Logins: a.loginRevisions, Orders: a.orders,
+		Keep: keepDead(a.cfg), Doomed: a.doomed,
 		Rejected: a.metrics.Rejected, Restarted: a.metrics.Restarted,
 	})
 	a.observer = observe.New(observe.Config{
@@ -215,6 +219,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	ledgers.Go(func() { runAll(base, a.log, []actor{{"ledger", a.ledger.Run}}) })
 	runAll(ctx, a.log, slices.Concat(a.membership(), a.ending(), a.machine(), []actor{
 		{"observer", a.observer.Run}, {"node facts", a.tellNode}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}, {"cleaner", a.cleaner.Run},
+		{"image garbage", a.garbage.Run}, {"container garbage", a.dead.Run},
 		{"log rotation", a.rotator.Run}, {"prober", a.prober.Run}, {"addresses", a.addresses}, {"range of pod addresses", a.tellRange}, {"limits", a.limits.Run},
 	}, a.sources, a.faces))
 	stop()

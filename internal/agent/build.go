@@ -105,15 +105,16 @@ func (a *Agent) buildPerformer(ctx context.Context) (*perform.Performer, error) 
 	if err != nil {
 		return nil, err
 	}
-	a.puller = puller
+	a.puller, a.holds = puller, image.NewHolds()
 	a.cgroups = &cgroups{
 		client: a.client, config: cgroupConfig(a.cfg, a.host), room: a.room,
 		warn: func(text string) { a.log.Warn(text) }, made: a.metrics.CgroupVersion,
 	}
 	files := podfs.New(podfs.Config{RootDir: a.cfg.RootDir, PodLogsDir: k.PodLogsDir, Volumes: found})
 	a.buildCleaner(found, files)
+	a.buildGarbage()
 	performer := perform.New(perform.Config{
-		Runtime: a.client, Images: images{puller, a.metrics, a.objects, a.note, &a.pulled}, Volumes: found, Objects: api,
+		Runtime: a.client, Images: images{puller, a.holds, a.metrics, a.objects, a.note, &a.pulled}, Volumes: found, Objects: api,
 		Cgroups:    a.cgroups,
 		Files:      files,
 		Hooks:      hooks{hook.New(hook.Config{Runtime: commands{a.client}, Version: version, Notes: a.note}), a.metrics},

@@ -33,9 +33,10 @@ type ImagesConfig struct {
 	Disk func(context.Context) (collect.Disk, error)
 	// Remove removes an image, unless somebody has wished for it since what is in use was looked at; it tells whether it did.
 	Remove func(ctx context.Context, i collect.Image, looked time.Time) (bool, error)
-	// Removed, if set, is told of each removed image, and why; Seen of all images at each look, and when they were listed at the
+	// Removed, if set, is told of each removed image, and why; Changed after a look that removed some; Seen of all images at each look, and when they were listed at the
 	// latest, so that others can forget what they know of images that are gone.
 	Removed func(why string)
+	Changed func()
 	Seen    func(images []collect.Image, listed time.Time)
 	// Every is the time between two looks; zero means 5 minutes.
 	Every time.Duration
@@ -51,6 +52,8 @@ type Images struct {
 	// memory and failures, the looks in a row that came to nothing, belong to who has the turn.
 	memory   collect.Memory
 	failures int
+	// removed tells that images were removed in this turn.
+	removed bool
 }
 
 // NewImages builds an Images.
@@ -112,7 +115,13 @@ func (l *Images) take(ctx context.Context) bool {
 	}
 }
 
-func (l *Images) give() { <-l.turn }
+func (l *Images) give() {
+	if l.removed && l.cfg.Changed != nil {
+		l.cfg.Changed()
+	}
+	l.removed = false
+	<-l.turn
+}
 
 // look collects once. A first failure is only logged: the runtime may not have counted its images yet.
 func (l *Images) look(ctx context.Context) {
@@ -239,6 +248,7 @@ func (l *Images) remove(ctx context.Context, s sight, i collect.Image, why strin
 	}
 	l.cfg.Log.Info("removed an unused image", "image", i.ID, "names", i.Names, "bytes", i.Size, "for", why)
 	delete(l.memory, i.ID)
+	l.removed = true
 	if l.cfg.Removed != nil {
 		l.cfg.Removed(why)
 	}

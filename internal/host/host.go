@@ -101,6 +101,15 @@ func Disk(dir string) (int64, error) {
 	return int64(fs.Blocks) * fs.Bsize, nil
 }
 
+// Space returns how large the file system of a directory is and how much of it others than root may still use, in bytes.
+func Space(dir string) (capacity, available int64, err error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return 0, 0, fmt.Errorf("read the use of the file system of %s: %w", dir, err)
+	}
+	return int64(fs.Blocks) * fs.Bsize, int64(fs.Bavail) * fs.Bsize, nil
+}
+
 func nodeName(override string) (string, error) {
 	name := override
 	if name == "" {

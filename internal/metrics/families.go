@@ -29,6 +29,10 @@ type families struct {
 	containersEnded                 *prometheus.CounterVec
 	pullTook                        *prometheus.HistogramVec
 	images                          *prometheus.CounterVec
+	imagesCollected                 *prometheus.CounterVec
+	imageVolumesRequested           prometheus.Counter
+	imageVolumesMounted             prometheus.Counter
+	imageVolumesFailed              prometheus.Counter
 	orphans                         prometheus.Counter
 	restarted, rejected             *prometheus.CounterVec
 	httpFallbacks, sleepsTerminated prometheus.Counter
@@ -130,6 +134,10 @@ func (f *families) pods(m maker) {
 	f.containersEnded = m.counters("kubelet_terminated_containers_total", "Containers that ended.", "container_type", "exit_code", "reason")
 	f.pullTook = m.histograms("kubelet_image_pull_duration_seconds", "How long pulling an image takes.", pullBuckets, "image_size_in_bytes")
 	f.images = m.counters("kubelet_image_manager_ensure_image_requests_total", "How often a container wanted an image.", "pull_policy", "present_locally", "pull_required")
+	f.imagesCollected = m.counters("kubelet_image_garbage_collected_total", "Images that were removed because nobody used them.", "reason")
+	f.imageVolumesRequested = m.counter("kubelet_image_volume_requested_total", "Image volumes whose image was asked for.")
+	f.imageVolumesMounted = m.counter("kubelet_image_volume_mounted_succeed_total", "Image volumes of containers that were made.")
+	f.imageVolumesFailed = m.counter("kubelet_image_volume_mounted_errors_total", "Image volumes of containers that could not be made.")
 	f.orphans = m.counter("kubelet_orphaned_runtime_pods_total", "Pods that were found in the runtime, wanted by nobody, and ended.")
 	f.restarted = m.counters("kubelet_restarted_pods_total", "Pods that were dropped and wanted again with the same UID.", "static")
 	f.rejected = m.counters("kubelet_admission_rejections_total", "Pods that were not let in.", "reason")

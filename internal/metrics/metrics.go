@@ -188,6 +188,9 @@ func (m *Metrics) Image(policy v1.PullPolicy, pulled bool, refused string) {
 	m.images.WithLabelValues(string(policy), present, required).Inc()
 }
 
+// ImageCollected counts an image that was removed because nobody used it; why is "age" or "space".
+func (m *Metrics) ImageCollected(why string) { m.imagesCollected.WithLabelValues(why).Inc() }
+
 // SleepCut counts a sleep hook that the end of the grace period cut short.
 func (m *Metrics) SleepCut() { m.sleepsTerminated.Inc() }
 

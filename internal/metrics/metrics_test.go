@@ -76,6 +76,7 @@ func busy() *Metrics {
 	m.Restarted(a)
 	m.SleepCut()
 	m.Image(v1.PullIfNotPresent, false, "")
+	m.ImageCollected("age")
 	m.Relisted(time.Millisecond)
 	m.RelistInterval(time.Minute)
 	m.Inspected(time.Millisecond)

@@ -62,6 +62,10 @@ type Config struct {
 	// Orders are the pods that have to end for the node's sake, other than to make room for critical ones; nil if none ever has to.
 	// An order that is taken back is still carried out where its pod has begun to end.
 	Orders func() (map[types.UID]*plan.Order, <-chan struct{})
+	// Keep says how many ended instances of each container stay; nil keeps one. Doomed are those, by pod and ID, that have to go
+	// though they would stay; nil if none ever has to.
+	Keep   *plan.Keep
+	Doomed func() (map[types.UID]map[string]bool, <-chan struct{})
 	// Remembered holds the ledger's records.
 	Remembered map[types.UID]plan.Record
 	CrashCap   time.Duration
@@ -130,6 +134,9 @@ func New(cfg Config) *Set {
 	if cfg.Orders == nil {
 		cfg.Orders = func() (map[types.UID]*plan.Order, <-chan struct{}) { return nil, nil }
 	}
+	if cfg.Doomed == nil {
+		cfg.Doomed = func() (map[types.UID]map[string]bool, <-chan struct{}) { return nil, nil }
+	}
 	if cfg.NodeStatus == nil {
 		cfg.NodeStatus = func() status.Node { return status.Node{} }
 	}
@@ -196,7 +203,8 @@ func (s *Set) Run(ctx context.Context) error {
 		content, newerContent := s.cfg.Content()
 		logins, newerLogins := s.cfg.Logins()
 		orders, newerOrders := s.cfg.Orders()
-		for _, w := range s.reconcile(news{wanted, node, health, content, logins, orders}) {
+		doomed, newerDoomed := s.cfg.Doomed()
+		for _, w := range s.reconcile(news{wanted, node, health, content, logins, orders, doomed}) {
 			group.Go(func() { s.live(ctx, w) })
 		}
 		select {
@@ -208,6 +216,7 @@ func (s *Set) Run(ctx context.Context) error {
 		case <-newerContent:
 		case <-newerLogins:
 		case <-newerOrders:
+		case <-newerDoomed:
 		case <-s.poke:
 		}
 	}
@@ -265,6 +274,7 @@ type news struct {
 	content map[types.UID]uint64
 	logins  map[types.UID]uint64
 	orders  map[types.UID]*plan.Order
+	doomed  map[types.UID]map[string]bool
 }
 
 // reconcile tells all workers what is new and returns those that have to be started.
@@ -301,7 +311,7 @@ func (s *Set) inform(w *running, n news) {
 		RuntimeUp:    n.node.RuntimeUp, RuntimeMessage: n.node.RuntimeMessage,
 		NetworkReady: n.node.NetworkReady, NetworkMessage: n.node.NetworkMessage,
 		Rival: s.rival(w), Verdict: w.verdict, Order: stricter(w.preempted, n.orders[w.uid]), Staying: n.node.Staying,
-		Health: n.health[w.uid], Probing: n.health != nil, Content: n.content[w.uid], Logins: n.logins[w.uid], CrashCap: s.cfg.CrashCap,
+		Health: n.health[w.uid], Probing: n.health != nil, Content: n.content[w.uid], Logins: n.logins[w.uid], Keep: s.cfg.Keep, Doomed: n.doomed[w.uid], CrashCap: s.cfg.CrashCap,
 	})
 }
 
