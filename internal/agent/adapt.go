@@ -47,7 +47,7 @@ func (i images) Ensure(
 		i.notes(narrate.NoPullSecret(p, lacking, time.Now()))
 	}
 	request := image.Request{
-		Image: c.Image, Policy: c.ImagePullPolicy, Annotations: p.Annotations, Sandbox: sandbox, By: credential.Asker{Secrets: logins},
+		Image: c.Image, Policy: c.ImagePullPolicy, Annotations: p.Annotations, Sandbox: sandbox, By: credential.Asker{Secrets: logins, Identity: identityOf(i.objects, p)},
 		OnPull: func() {
 			pulled = true
 			pulling()
@@ -60,7 +60,7 @@ func (i images) Ensure(
 	if err == nil {
 		i.metrics.Image(c.ImagePullPolicy, pulled, "")
 		return plan.ResolvedImage{ID: r.ID, User: r.User},
-			plan.Pulled{Image: c.Image, Present: r.Present, Took: r.Took, Waited: r.Waited, Bytes: r.Bytes}, nil
+			plan.Pulled{Image: c.Image, Present: r.Present, Open: r.Open, Took: r.Took, Waited: r.Waited, Bytes: r.Bytes}, nil
 	}
 	f := &plan.Fault{Message: err.Error()}
 	var refused *image.Error

@@ -86,6 +86,7 @@ type Agent struct {
 	puller   *image.Puller
 	holds    *image.Holds
 	garbage  *cleanup.Images
+	records  *image.Records
 	dead     *cleanup.Containers
 	cleaner  *cleanup.Cleaner
 	ids      *userns.Ranges

@@ -164,13 +164,12 @@ func (a *Agent) buildCleaner(v *volume.Volumes, files *podfs.Files) {
 
 func (a *Agent) buildPuller() (*image.Puller, error) {
 	k := &a.cfg.Kubelet
-	var providers *credential.Providers
-	if a.cfg.ImageCredentialProviderConfig != "" {
-		var err error
-		providers, err = credential.LoadProviders(a.cfg.ImageCredentialProviderConfig, a.cfg.ImageCredentialProviderBinDir)
-		if err != nil {
-			return nil, err
-		}
+	providers, err := a.loadProviders()
+	if err != nil {
+		return nil, err
+	}
+	if a.records, err = a.buildRecords(); err != nil {
+		return nil, err
 	}
 	cwd, err := os.Getwd()
 	if err != nil {
@@ -181,7 +180,8 @@ func (a *Agent) buildPuller() (*image.Puller, error) {
 		home = "/"
 	}
 	c := image.Config{
-		Service: a.client, Burst: int(k.RegistryBurst),
+		Service: a.client, Burst: int(k.RegistryBurst), Log: a.log,
+		Records: a.records, Verify: image.Verification(k.ImagePullCredentialsVerificationPolicy), Allowed: k.PreloadedImagesVerificationAllowlist,
 		Ingests: downloads{
 			containerd: image.NewContainerdIngests(a.client.ImageConn(), ""),
 			name:       func() string { return a.observer.Health().Value().RuntimeName },

@@ -62,6 +62,10 @@ func (o apiObjects) FollowTrustBundles(ctx context.Context, tell func([]*certifi
 	o.client.FollowClusterTrustBundles(ctx, all(tell))
 }
 
+func (o apiObjects) Account(ctx context.Context, namespace, name string) (*v1.ServiceAccount, error) {
+	return o.client.GetServiceAccount(ctx, namespace, name)
+}
+
 func (o apiObjects) Token(ctx context.Context, namespace, account string, r *authentication.TokenRequest) (*authentication.TokenRequest, error) {
 	return o.client.CreateToken(ctx, namespace, account, r)
 }

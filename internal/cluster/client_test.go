@@ -78,6 +78,8 @@ var verbs = []struct {
 	{"update lease", func(ctx context.Context, c *cluster.Client) (any, error) {
 		return c.UpdateLease(ctx, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "n1", ResourceVersion: "7"}})
 	}, "PUT /apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1", "update lease n1", &coordinationv1.Lease{}, map[string]string{"metadata.resourceVersion": "7"}},
+	{"get service account", func(ctx context.Context, c *cluster.Client) (any, error) { return c.GetServiceAccount(ctx, "ns", "x") },
+		"GET /api/v1/namespaces/ns/serviceaccounts/x", "get service account ns/x", &corev1.ServiceAccount{}, nil},
 	{"create token", func(ctx context.Context, c *cluster.Client) (any, error) {
 		return c.CreateToken(ctx, "ns", "x", &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{"a"}}})
 	}, "POST /api/v1/namespaces/ns/serviceaccounts/x/token", "create token of service account ns/x", &authenticationv1.TokenRequest{}, map[string]string{"spec.audiences": "[a]"}},

@@ -87,6 +87,12 @@ func withUID(patch []byte, uid types.UID) ([]byte, error) {
 	return json.Marshal(fields)
 }
 
+// GetServiceAccount reads a service account. A node may read those of its own pods, one by one.
+func (c *Client) GetServiceAccount(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error) {
+	r := c.core().Get().Namespace(namespace).Resource("serviceaccounts").Name(name)
+	return do(ctx, c, c.main.patience, r, &corev1.ServiceAccount{}, "get service account", namespace+"/"+name)
+}
+
 // CreateToken asks for a token of a service account.
 func (c *Client) CreateToken(ctx context.Context, namespace, account string, request *authenticationv1.TokenRequest) (*authenticationv1.TokenRequest, error) {
 	r := c.core().Post().Namespace(namespace).Resource("serviceaccounts").Name(account).SubResource("token").Body(request.DeepCopy())

@@ -30,8 +30,8 @@ func fieldSupport() []support {
 		{"authorization.webhook.cacheUnauthorizedTTL", issue(3)},
 		{"registryPullQPS", issue(2)},
 		{"registryBurst", issue(2)},
-		{"imagePullCredentialsVerificationPolicy", notYet},
-		{"preloadedImagesVerificationAllowlist", notYet},
+		{"imagePullCredentialsVerificationPolicy", issue(3)},
+		{"preloadedImagesVerificationAllowlist", issue(3)},
 		{"eventRecordQPS", issue(3)},
 		{"eventBurst", issue(3)},
 		{"enableDebuggingHandlers", issue(2)},
@@ -150,7 +150,8 @@ func fieldSupport() []support {
 func honouredGates() []string {
 	return []string{
 		"ContextualLogging", "CustomCPUCFSQuotaPeriod", "DefaultPodSysctls", "EventedPLEG", "GracefulNodeShutdown",
-		"GracefulNodeShutdownBasedOnPodPriority", "KubeletCrashLoopBackOffMax", "KubeletEnsureSecretPulledImages", "LoggingAlphaOptions",
+		"GracefulNodeShutdownBasedOnPodPriority", "KubeletCrashLoopBackOffMax", "KubeletEnsureSecretPulledImages",
+		"KubeletServiceAccountTokenForCredentialProviders", "LoggingAlphaOptions",
 		"LoggingBetaOptions", "MemoryQoS", "NodeLogQuery", "QOSReserved", "RotateKubeletServerCertificate",
 	}
 }

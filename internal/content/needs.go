@@ -83,6 +83,11 @@ func tokenOf(p *v1.Pod, s *v1.ServiceAccountTokenProjection) Token {
 	return t
 }
 
+// TokenFor is a token of the pod's service account for an audience that the pod itself does not name.
+func TokenFor(p *v1.Pod, audience string) Token {
+	return Token{Account: AccountOf(p), Audience: audience, Seconds: defaultTokenSeconds}
+}
+
 // eachContainer visits the containers of all kinds.
 func eachContainer(p *v1.Pod, visit func(*v1.Container)) {
 	for i := range p.Spec.InitContainers {

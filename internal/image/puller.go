@@ -120,6 +120,8 @@ type Result struct {
 	Bytes int64
 	// Present tells that the image was there and nothing was pulled; Pulled is its opposite.
 	Present, Pulled bool
+	// Open tells that nobody asks who may use what is on the node.
+	Open bool
 	// Took is the pull alone, Waited the whole time from the request, the queue included.
 	Took, Waited time.Duration
 }
@@ -142,7 +144,7 @@ func (p *Puller) Ensure(ctx context.Context, r Request) (Result, error) {
 			case err != nil:
 				return Result{}, err
 			case may:
-				return resultOf(img, Result{Present: true}), nil
+				return resultOf(img, Result{Present: true, Open: p.records == nil}), nil
 			}
 		}
 		if r.Policy == v1.PullNever {

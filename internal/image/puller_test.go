@@ -44,7 +44,7 @@ func TestPolicies(t *testing.T) { // behaviour 153
 				}
 				return
 			}
-			want := Result{ID: "sha256:here", User: "0", Bytes: 7, Present: true}
+			want := Result{ID: "sha256:here", User: "0", Bytes: 7, Present: true, Open: true}
 			if c.pulled {
 				want = Result{ID: "sha256:id-of-nginx:latest", User: "nginx", Bytes: 1000, Pulled: true, Took: time.Second, Waited: time.Second}
 			}

@@ -134,6 +134,8 @@ func empty(kind string) runtime.Object {
 		return &node.RuntimeClassList{}
 	case "ClusterTrustBundleList":
 		return &certificates.ClusterTrustBundleList{}
+	case "ServiceAccount":
+		return &v1.ServiceAccount{}
 	case "TokenRequest":
 		return &authentication.TokenRequest{}
 	}

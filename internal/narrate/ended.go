@@ -46,6 +46,9 @@ func succeeded(d *pod.Desired, o plan.Outcome) []note.Note {
 }
 
 func pulled(image string, p *plan.Pulled) string {
+	if p.Present && p.Open {
+		return fmt.Sprintf("Container image %q already present on machine", image)
+	}
 	if p.Present {
 		return fmt.Sprintf("Container image %q already present on machine and can be accessed by the pod", image)
 	}

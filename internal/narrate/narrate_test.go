@@ -103,6 +103,8 @@ func TestEnded(t *testing.T) {
 			[]string{`Normal Pulled spec.containers{app}| Successfully pulled image "nginx:1" in 1.234s (2s including waiting). Image size: 4096 bytes.`}},
 		"155 present": {plan.Outcome{Effect: app(plan.EnsureImage), Pulled: &plan.Pulled{Present: true}},
 			[]string{`Normal Pulled spec.containers{app}| Container image "nginx:1" already present on machine and can be accessed by the pod`}},
+		"155 present, without the gate": {plan.Outcome{Effect: app(plan.EnsureImage), Pulled: &plan.Pulled{Present: true, Open: true}},
+			[]string{`Normal Pulled spec.containers{app}| Container image "nginx:1" already present on machine`}},
 		"156 a failed pull": {plan.Outcome{Effect: app(plan.EnsureImage), Failed: fault(reason.ErrImagePull, "no such host")}, []string{
 			`Warning Failed spec.containers{app}| Failed to pull image "nginx:1": no such host`,
 			`Warning Failed spec.containers{app}| Error: ErrImagePull`,

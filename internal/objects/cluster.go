@@ -23,6 +23,8 @@ type Cluster interface {
 	FollowServices(ctx context.Context, tell func([]*v1.Service, error))
 	FollowRuntimeClasses(ctx context.Context, tell func([]*node.RuntimeClass, error))
 	FollowTrustBundles(ctx context.Context, tell func([]*certificates.ClusterTrustBundle, error))
+	// Account asks once for a service account.
+	Account(ctx context.Context, namespace, name string) (*v1.ServiceAccount, error)
 	// Token asks once for a token of a service account.
 	Token(ctx context.Context, namespace, account string, r *authentication.TokenRequest) (*authentication.TokenRequest, error)
 }

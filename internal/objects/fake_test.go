@@ -148,6 +148,25 @@ func (s *server) FollowTrustBundles(ctx context.Context, tell func([]*certificat
 	followed(ctx, s, "cluster trust bundles", tell)
 }
 
+func (s *server) Account(_ context.Context, ns, name string) (*v1.ServiceAccount, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	what := "serviceaccount " + ns + "/" + name
+	if s.down != nil {
+		return nil, s.down
+	}
+	if len(s.fails[what]) > 0 {
+		err := s.fails[what][0]
+		s.fails[what] = s.fails[what][1:]
+		return nil, err
+	}
+	a, ok := s.objects[what].(*v1.ServiceAccount)
+	if !ok {
+		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "serviceaccounts"}, name)
+	}
+	return a, nil
+}
+
 func (s *server) Token(ctx context.Context, ns, account string, r *authentication.TokenRequest) (*authentication.TokenRequest, error) {
 	s.mu.Lock()
 	slow := s.slow

@@ -54,6 +54,8 @@ type Loop struct {
 	pods    map[types.UID]*user
 	entries map[key]*entry
 	leases  map[leaseKey]*lease
+	// accounts are the service accounts that were read.
+	accounts map[accountKey]*v1.ServiceAccount
 	// told is what was published; count the highest of it ever.
 	told  map[types.UID]uint64
 	count uint64
@@ -88,7 +90,7 @@ func New(cfg Config) *Loop {
 	return &Loop{
 		cfg: cfg, kick: make(chan struct{}, 1), pods: map[types.UID]*user{}, entries: map[key]*entry{},
 		leases: map[leaseKey]*lease{}, told: map[types.UID]uint64{}, dirty: map[types.UID]bool{},
-		entered: map[types.UID]uint64{}, logging: map[types.UID]bool{},
+		accounts: map[accountKey]*v1.ServiceAccount{}, entered: map[types.UID]uint64{}, logging: map[types.UID]bool{},
 	}
 }
 
@@ -138,6 +140,7 @@ func (l *Loop) turn(ctx context.Context, work *sync.WaitGroup, wanted map[types.
 	l.startEntries(ctx, work)
 	l.dropEntries(now, &wake)
 	l.dropLeases(now, &wake)
+	l.dropAccounts()
 	l.startLeases(ctx, work, now, &wake)
 	l.lookAgain(now, &wake)
 	l.publish(now, &wake)

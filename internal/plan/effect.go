@@ -182,6 +182,8 @@ type Pulled struct {
 	Image string
 	// Present is true when it was there already and nothing was pulled.
 	Present bool
+	// Open is true when the node does not ask who may use the images that are there.
+	Open bool
 	// Took is the pull alone, Waited with the time in the queue.
 	Took, Waited time.Duration
 	Bytes        int64
