@@ -33,6 +33,7 @@ func (a *Agent) buildGarbage() {
 		},
 		Ready: a.knowsAll, Images: a.listImages, Used: a.usedImages, Disk: a.imageDisk, Remove: a.removeImage,
 		Removed: a.metrics.ImageCollected, Changed: func() { a.pulled.Set(a.pulled.Value() + 1) }, // the node's object lists them
+		Seen:  a.forgetPulls,
 		Notes: a.note, Log: a.log,
 	})
 	a.dead = cleanup.NewContainers(cleanup.ContainersConfig{

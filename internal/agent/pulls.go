@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/bosun-project/bosun/internal/collect"
 	"github.com/bosun-project/bosun/internal/content"
 	"github.com/bosun-project/bosun/internal/credential"
 	"github.com/bosun-project/bosun/internal/image"
@@ -27,6 +29,20 @@ func (a *Agent) buildRecords() (*image.Records, error) {
 		a.nodeNote(note.Warning, "LedgerRecordDamaged", fmt.Sprintf("the record %q of a pull cannot be read: pods that use the image pull it again", key))
 	}
 	return image.NewRecords(a.ledger, kept, damaged, a.log), nil
+}
+
+// forgetPulls forgets who has pulled images that are gone.
+func (a *Agent) forgetPulls(ctx context.Context, images []collect.Image, listed time.Time) {
+	if a.records == nil {
+		return
+	}
+	present := make([]string, 0, len(images))
+	for _, i := range images {
+		present = append(present, i.ID)
+	}
+	if err := a.records.Prune(ctx, present, listed); err != nil && ctx.Err() == nil {
+		a.log.Warn("the records of pulls of images that are gone stay", "err", err)
+	}
 }
 
 // loadProviders reads the credential providers of the command line; nil if there are none.

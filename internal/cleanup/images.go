@@ -33,11 +33,11 @@ type ImagesConfig struct {
 	Disk func(context.Context) (collect.Disk, error)
 	// Remove removes an image, unless somebody has wished for it since what is in use was looked at; it tells whether it did.
 	Remove func(ctx context.Context, i collect.Image, looked time.Time) (bool, error)
-	// Removed, if set, is told of each removed image, and why; Changed after a look that removed some; Seen of all images at each look, and when they were listed at the
-	// latest, so that others can forget what they know of images that are gone.
+	// Removed, if set, is told of each removed image, and why; Changed after a look that removed some; Seen of all images at
+	// each look, and of a moment before they were listed, so that others can forget what they know of images that are gone.
 	Removed func(why string)
 	Changed func()
-	Seen    func(images []collect.Image, listed time.Time)
+	Seen    func(ctx context.Context, images []collect.Image, listed time.Time)
 	// Every is the time between two looks; zero means 5 minutes.
 	Every time.Duration
 	Notes note.Sink
@@ -157,7 +157,7 @@ func (l *Images) sight(ctx context.Context) (sight, error) {
 		return sight{}, err
 	}
 	if l.cfg.Seen != nil {
-		l.cfg.Seen(images, listed)
+		l.cfg.Seen(ctx, images, listed)
 	}
 	looked := time.Now()
 	used, err := l.cfg.Used(ctx)
