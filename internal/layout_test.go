@@ -34,12 +34,12 @@ const (
 // floors is the table of design.md section 2. A package below another one (volume/emptydir) stands on its floor.
 // Packages still to come may be named.
 var floors = map[string]floor{
-	"config": nouns, "engine": nouns, "fault": nouns, "latest": nouns, "names": nouns, "note": nouns, "pod": nouns, "reason": nouns,
+	"config": nouns, "engine": nouns, "fault": nouns, "latest": nouns, "names": nouns, "note": nouns, "pod": nouns, "reason": nouns, "usage": nouns,
 
-	"admission": rules, "allocate": rules, "backoff": rules, "collect": rules, "content": rules, "environ": rules, "evict": rules, "handler": rules, "health": rules, "manifest": rules,
+	"admission": rules, "allocate": rules, "backoff": rules, "collect": rules, "content": rules, "environ": rules, "evict": rules, "exposition": rules, "handler": rules, "health": rules, "manifest": rules,
 	"narrate": rules, "nodestatus": rules, "plan": rules, "qos": rules, "status": rules, "translate": rules,
 
-	"access": outside, "ask": outside, "boxruntime": outside, "cgroup": outside, "cluster": outside, "containerlog": outside, "credential": outside, "hook": outside, "host": outside, "iptables": outside, "kmsg": outside,
+	"access": outside, "ask": outside, "boxruntime": outside, "cgroup": outside, "cluster": outside, "containerlog": outside, "credential": outside, "csi": outside, "hook": outside, "host": outside, "iptables": outside, "kmsg": outside,
 	"image": outside, "ledger": outside, "machine": outside, "metrics": outside, "mount": outside, "podfs": outside, "preflight": outside, "process": outside, "runtime": outside,
 	"safepath": outside, "stats": outside, "systemd": outside, "userns": outside, "volume": outside,
 
