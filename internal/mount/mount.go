@@ -25,7 +25,7 @@ type Tmpfs struct {
 // MountTmpfs mounts a memory filesystem on an open directory. Its pages are kept out of swap where the kernel can do
 // that (Linux 6.3); noswap tells whether it did.
 func MountTmpfs(dir *os.File, o Tmpfs) (noswap bool, err error) {
-	data := []string{"mode=" + strconv.FormatUint(uint64(o.Mode.Perm()), 8)}
+	data := []string{modeOption(o.Mode)}
 	if o.Size > 0 {
 		data = append(data, "size="+strconv.FormatInt(o.Size, 10))
 	}
@@ -42,8 +42,17 @@ func MountTmpfs(dir *os.File, o Tmpfs) (noswap bool, err error) {
 // MountHugetlbfs mounts a filesystem of huge pages of one size, in bytes, on an open directory.
 func MountHugetlbfs(dir *os.File, pageSize int64, mode fs.FileMode) error {
 	return mountOn(dir, "hugetlbfs", []string{
-		"pagesize=" + strconv.FormatInt(pageSize/1024, 10) + "K", "mode=" + strconv.FormatUint(uint64(mode.Perm()), 8),
+		"pagesize=" + strconv.FormatInt(pageSize/1024, 10) + "K", modeOption(mode),
 	})
+}
+
+// modeOption gives the root of a filesystem its permission bits and the sticky bit.
+func modeOption(m fs.FileMode) string {
+	bits := uint64(m.Perm())
+	if m&fs.ModeSticky != 0 {
+		bits |= unix.S_ISVTX
+	}
+	return "mode=" + strconv.FormatUint(bits, 8)
 }
 
 func mountOn(dir *os.File, fstype string, options []string) error {

@@ -40,7 +40,7 @@ func (e emptyDir) setup(ctx context.Context, r *request) error {
 	if source == nil {
 		source = &v1.EmptyDirVolumeSource{}
 	}
-	made, err := makeVolumeDir(r.place, 0o777)
+	made, err := makeVolumeDir(r.place, openMode)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (e emptyDir) setup(ctx context.Context, r *request) error {
 	switch medium := source.Medium; {
 	case medium == v1.StorageMediumDefault:
 	case medium == v1.StorageMediumMemory:
-		mounted, err = mountMemory(r.place, memorySize(r.pod, source.SizeLimit, e.memory), 0o777)
+		mounted, err = mountMemory(r.place, memorySize(r.pod, source.SizeLimit, e.memory), memoryMode)
 	case medium == v1.StorageMediumHugePages || strings.HasPrefix(string(medium), string(v1.StorageMediumHugePagesPrefix)):
 		mounted, err = mountHugePages(r, medium)
 	default:
@@ -147,7 +147,7 @@ func mountHugePages(r *request, medium v1.StorageMedium) (mounted bool, err erro
 	if err != nil {
 		return false, fmt.Errorf("%s.medium %q: %w", r.field, medium, err)
 	}
-	return mountOnce(r.place, func(dir *os.File) error { return mount.MountHugetlbfs(dir, size.Value(), 0o777) })
+	return mountOnce(r.place, func(dir *os.File) error { return mount.MountHugetlbfs(dir, size.Value(), openMode) })
 }
 
 // memorySize bounds a memory volume: the smallest of its own limit, the pod's memory limit and what the node can give.

@@ -59,11 +59,11 @@ func (w written) setup(ctx context.Context, r *request) error {
 	if err := files.Check(); err != nil {
 		return fmt.Errorf("%s: %w", r.field, err)
 	}
-	if _, err := makeVolumeDir(r.place, 0o755); err != nil {
+	if _, err := makeVolumeDir(r.place, openMode); err != nil {
 		return err
 	}
 	if w.memory {
-		if _, err := mountMemory(r.place, memorySize(r.pod, nil, w.nodeMemory), 0o755); err != nil {
+		if _, err := mountMemory(r.place, memorySize(r.pod, nil, w.nodeMemory), memoryMode); err != nil {
 			return err
 		}
 	}

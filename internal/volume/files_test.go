@@ -103,6 +103,35 @@ func TestVolumesOfObjects(t *testing.T) {
 	}
 }
 
+// TestTopsOfVolumes: the top of each kind of volume as the upstream kubelet 1.37.1 makes it.
+func TestTopsOfVolumes(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		source v1.VolumeSource
+		want   fs.FileMode
+	}{
+		{"emptyDir", empty("", ""), 0o777},
+		{"emptyDir in memory", empty(v1.StorageMediumMemory, ""), 0o777 | fs.ModeSticky},
+		{"configMap", configMapVolume, 0o777},
+		{"secret", secretVolume, 0o777 | fs.ModeSticky},
+		{"projected", accessVolume, 0o777 | fs.ModeSticky},
+		{"downwardAPI", v1.VolumeSource{DownwardAPI: &v1.DownwardAPIVolumeSource{}}, 0o777 | fs.ModeSticky},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			v, _, _ := member(t)
+			m := setup(t, v, podWith(c.source), "v0")
+			if got := mode(t, m.HostPath); got != fs.ModeDir|c.want || gidOf(t, m.HostPath) != 0 {
+				t.Errorf("mode %v, group %d, want %v", got, gidOf(t, m.HostPath), c.want)
+			}
+			other, _, _ := member(t)
+			m = setup(t, other, group(podWith(c.source), 2000), "v0")
+			if got := mode(t, m.HostPath); got != fs.ModeDir|fs.ModeSetgid|c.want || gidOf(t, m.HostPath) != 2000 {
+				t.Errorf("with fsGroup: mode %v, group %d, want %v", got, gidOf(t, m.HostPath), c.want|fs.ModeSetgid)
+			}
+		})
+	}
+}
+
 // Behaviours 178, 179: an update is seen in place and at once, a subPath mount keeps what it showed.
 func TestVolumeOfObjectsIsUpdated(t *testing.T) {
 	v, objects, _ := member(t)

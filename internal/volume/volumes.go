@@ -84,7 +84,15 @@ func (p place) host() string { return p.pod.Join(p.path()) }
 // ready is the file that says that setup was done once, so that an owner is not forced on files of running containers.
 func (p place) ready() string { return filepath.Join("plugins", p.kind, p.name, "ready") }
 
-const dirMode fs.FileMode = 0o750
+const (
+	dirMode fs.FileMode = 0o750
+	// kindMode is that of the directories of kinds. Modes are upstream's, as seen on a node: nobody but root passes the pod's directory.
+	kindMode fs.FileMode = 0o755
+	// openMode is that of the top of a volume: what a container may write there, its mount says. In memory the sticky bit, which a fresh
+	// tmpfs has, stays.
+	openMode   fs.FileMode = 0o777
+	memoryMode             = openMode | fs.ModeSticky
+)
 
 // New only keeps the configuration.
 func New(cfg Config) *Volumes {
@@ -105,7 +113,9 @@ func (v *Volumes) Setup(ctx context.Context, p *v1.Pod, volume string) (translat
 		if pod, err = v.makePod(p.UID); err == nil {
 			defer pod.Close()
 			r.place = place{pod: pod, kind: k.dir(), name: volume}
-			err = pod.MkdirAll(filepath.Dir(r.place.path()), dirMode)
+			if err = pod.MkdirAll("volumes", dirMode); err == nil {
+				err = pod.MkdirAll(filepath.Dir(r.place.path()), kindMode)
+			}
 		}
 	}
 	if err == nil {

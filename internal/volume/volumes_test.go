@@ -120,9 +120,9 @@ func TestEmptyDirOnDisk(t *testing.T) {
 	if got := mode(t, want); got != fs.ModeDir|0o777 {
 		t.Errorf("mode %v, want 0777", got)
 	}
-	for _, dir := range []string{"pods/uid-1", "pods/uid-1/volumes", "pods/uid-1/volumes/kubernetes.io~empty-dir"} {
-		if got := mode(t, filepath.Join(root, dir)).Perm(); got != 0o750 {
-			t.Errorf("%s has mode %v, want 0750", dir, got)
+	for dir, want := range map[string]fs.FileMode{"pods/uid-1": 0o750, "pods/uid-1/volumes": 0o750, "pods/uid-1/volumes/kubernetes.io~empty-dir": 0o755} {
+		if got := mode(t, filepath.Join(root, dir)).Perm(); got != want {
+			t.Errorf("%s has mode %v, want %v", dir, got, want)
 		}
 	}
 	write(t, filepath.Join(want, "data"), "kept")
@@ -208,7 +208,7 @@ func TestEmptyDirInMemoryIsIdempotentAndSurvivesReboot(t *testing.T) {
 	if mounted, err := mount.IsMountPoint(m.HostPath); !mounted || err != nil {
 		t.Errorf("not mounted again: %v", err)
 	}
-	if got := mode(t, m.HostPath); got != fs.ModeDir|fs.ModeSetgid|0o777 || gidOf(t, m.HostPath) != 2000 {
+	if got := mode(t, m.HostPath); got != fs.ModeDir|fs.ModeSetgid|fs.ModeSticky|0o777 || gidOf(t, m.HostPath) != 2000 {
 		t.Errorf("after reboot: mode %v, group %d", got, gidOf(t, m.HostPath))
 	}
 	for range 2 {

@@ -165,7 +165,7 @@ func (w *writer) writeFile(sub *safepath.Root, name string) error {
 	return errors.Join(err, f.Close())
 }
 
-// grant lets the group into a directory.
+// grant lets the group into a directory, whose other bits stay.
 func (w *writer) grant(r *safepath.Root, name string) error {
 	if w.gid == nil {
 		return nil
@@ -175,10 +175,14 @@ func (w *writer) grant(r *safepath.Root, name string) error {
 		return err
 	}
 	defer h.Close()
+	info, err := h.Stat()
+	if err != nil {
+		return err
+	}
 	if err := safepath.Chown(h, -1, int(*w.gid)); err != nil {
 		return err
 	}
-	return safepath.Chmod(h, dirMode|fs.ModeSetgid)
+	return safepath.Chmod(h, info.Mode()&(fs.ModePerm|fs.ModeSticky)|0o050|fs.ModeSetgid)
 }
 
 // link makes the names users see.
