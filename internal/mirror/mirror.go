@@ -61,6 +61,9 @@ var (
 	unheardPauses = backoff.Series{Initial: 100 * time.Millisecond, Max: 10 * time.Second}
 	takenPauses   = backoff.Series{Initial: time.Second, Max: time.Minute}
 	refusedPauses = backoff.Series{Initial: time.Second, Max: time.Minute}
+	// absentPauses are how long a pod counts as gone of which the server says that it has none: an API server that has just
+	// started says so of pods that it has, since its admission asks a cache that is still empty.
+	absentPauses = backoff.Series{Initial: time.Second, Max: goneLag}
 )
 
 // Loop keeps the mirror pods.
@@ -97,6 +100,8 @@ type turn struct {
 	madeUntil time.Time
 	gone      types.UID
 	goneUntil time.Time
+	// absent is the last of absentPauses; 0 when the server did not say so last.
+	absent time.Duration
 	// said is what kind of thing was noted last.
 	said string
 }
@@ -182,7 +187,7 @@ func (l *Loop) look() (newer <-chan struct{}) {
 			t.made = nil
 		}
 		if t.gone != "" && api[t.gone] == nil {
-			t.gone = ""
+			t.gone, t.absent = "", 0
 		}
 	}
 	return newer
@@ -311,7 +316,14 @@ func (l *Loop) learn(ctx context.Context, a answer, now time.Time) {
 		t.made, t.madeUntil = a.pod, now.Add(madeLag)
 		t.forget()
 	case a.action.Kind == Delete && (a.err == nil || apierrors.IsNotFound(a.err)):
-		t.gone, t.goneUntil = a.action.Object.UID, now.Add(goneLag)
+		lag := goneLag
+		if a.err == nil {
+			t.absent = 0
+		} else {
+			t.absent = absentPauses.Next(t.absent)
+			lag = t.absent
+		}
+		t.gone, t.goneUntil = a.action.Object.UID, now.Add(lag)
 		if t.made != nil && t.made.UID == t.gone {
 			t.made = nil
 		}

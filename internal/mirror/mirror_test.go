@@ -11,6 +11,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/note"
@@ -235,6 +236,41 @@ func TestLateWatch(t *testing.T) {
 		if len(w.notes) != 0 {
 			t.Errorf("notes: %+v", w.notes)
 		}
+	})
+}
+
+// TestServerThatHasJustStarted: an API server whose caches are still empty says of a mirror that is there that it is not. What is in
+// the list is soon believed again, and the new mirror is there a moment after the caches are full (kubeadm waits for it).
+func TestServerThatHasJustStarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.Latency = constant(10 * time.Millisecond)
+		w.static.Set(wants(static("a", "a1")))
+		defer w.start()()
+		time.Sleep(time.Minute)
+		empty := func(verb, name string) error {
+			if verb == "delete" {
+				return apierrors.NewNotFound(schema.GroupResource{Resource: "pod"}, name)
+			}
+			return nil
+		}
+		w.Locked(func() { w.Fail = empty })
+		w.static.Set(wants(static("a", "a2")))
+		time.Sleep(2500 * time.Millisecond)
+		w.Locked(func() { w.Fail = nil })
+		time.Sleep(1500 * time.Millisecond)
+		w.check()
+		// If it goes on, it is asked less and less often.
+		w.Locked(func() { w.Fail = empty })
+		from := w.Since()
+		w.static.Set(wants(static("a", "a3")))
+		time.Sleep(time.Hour)
+		if d := w.Count("delete", from); d < 60 || d > 250 {
+			t.Errorf("%d deletes in an hour", d)
+		}
+		w.Locked(func() { w.Fail = nil })
+		time.Sleep(goneLag + time.Second)
+		w.check()
 	})
 }
 
