@@ -1,0 +1,167 @@
+package stats
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/bosun-project/bosun/internal/safepath"
+)
+
+// meter measures directories and remembers what they take. Measuring goes on in Run only.
+type meter struct {
+	// every is how old a measurement may be; negative: nothing is measured.
+	every time.Duration
+	log   *slog.Logger
+	now   func() time.Time
+
+	mu    sync.Mutex
+	known map[place]*measured
+	queue []place
+	// idle is closed when the queue is empty; nil while it is.
+	idle chan struct{}
+	wake chan struct{}
+}
+
+// place is a directory below a root whose owner is not a tenant.
+type place struct{ root, name string }
+
+type measured struct {
+	use  use
+	at   time.Time // zero until it was measured once
+	took time.Duration
+	// asked is when somebody wanted it last.
+	asked  time.Time
+	queued bool
+}
+
+// lazier is how much longer than a measurement the pause after it is, so that big volumes cost no more than a twentieth of a
+// processor.
+const lazier = 20
+
+// forgetAfter is how long after somebody wanted it a measurement is kept.
+const forgetAfter = 10 * time.Minute
+
+func newMeter(every time.Duration, log *slog.Logger, now func() time.Time) *meter {
+	return &meter{every: every, log: log, now: now, known: map[place]*measured{}, wake: make(chan struct{}, 1)}
+}
+
+// ask gives the newest measurement, and sees to it that there will be a newer one if it is too old. ok is false if there is
+// none yet.
+func (m *meter) ask(p place) (u use, at time.Time, ok bool) {
+	if m.every < 0 {
+		return use{}, time.Time{}, false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	k := m.known[p]
+	if k == nil {
+		k = &measured{}
+		m.known[p] = k
+	}
+	k.asked = now
+	if due := k.at.IsZero() || now.Sub(k.at) >= max(m.every, lazier*k.took); due && !k.queued {
+		k.queued = true
+		m.queue = append(m.queue, p)
+		if m.idle == nil {
+			m.idle = make(chan struct{})
+		}
+		select {
+		case m.wake <- struct{}{}:
+		default:
+		}
+	}
+	return k.use, k.at, !k.at.IsZero()
+}
+
+// wait returns when everything that is due was measured, but no later than after a while.
+func (m *meter) wait(ctx context.Context, most time.Duration) {
+	m.mu.Lock()
+	idle := m.idle
+	m.mu.Unlock()
+	if idle == nil {
+		return
+	}
+	late := time.NewTimer(most)
+	defer late.Stop()
+	select {
+	case <-idle:
+	case <-late.C:
+	case <-ctx.Done():
+	}
+}
+
+// Run measures what askers found too old, until ctx ends.
+func (m *meter) Run(ctx context.Context) error {
+	for {
+		p, ok := m.next()
+		if !ok {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-m.wake:
+			}
+			continue
+		}
+		began := m.now()
+		u, err := measurePlace(ctx, p)
+		if ctx.Err() != nil {
+			return nil
+		}
+		m.done(p, u, began, err)
+	}
+}
+
+// next takes what is to be measured now.
+func (m *meter) next() (p place, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.queue) == 0 {
+		if m.idle != nil {
+			close(m.idle)
+			m.idle = nil
+		}
+		return place{}, false
+	}
+	p, m.queue = m.queue[0], m.queue[1:]
+	return p, true
+}
+
+func (m *meter) done(p place, u use, began time.Time, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	k := m.known[p]
+	if errors.Is(err, fs.ErrNotExist) { // it was torn down meanwhile
+		delete(m.known, p)
+	} else {
+		if err != nil { // what was found until then is better than nothing
+			m.log.Debug("a directory could not be measured to its end", "dir", p.name, "err", err)
+		}
+		*k = measured{use: u, at: began, took: now.Sub(began), asked: k.asked}
+	}
+	for p, k := range m.known {
+		if !k.queued && now.Sub(k.asked) > forgetAfter {
+			delete(m.known, p)
+		}
+	}
+}
+
+// measurePlace opens a directory on a way that no tenant can bend, and measures it.
+func measurePlace(ctx context.Context, p place) (use, error) {
+	root, err := safepath.Open(p.root)
+	if err != nil {
+		return use{}, err
+	}
+	defer root.Close()
+	dir, err := root.Handle(p.name)
+	if err != nil {
+		return use{}, err
+	}
+	defer dir.Close()
+	return measure(ctx, dir)
+}
