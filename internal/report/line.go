@@ -114,7 +114,11 @@ func (l *line) learn(r answer, now time.Time) {
 		}
 		return
 	case vanished:
-		l.wait(lagPauses, now)
+		series := lagPauses
+		if r.verb == remove {
+			series = absentPauses
+		}
+		l.wait(series, now)
 	case clashed:
 		l.wait(clashedPauses, now)
 	case refused:

@@ -44,7 +44,10 @@ var (
 	clashedPauses = backoff.Series{Initial: time.Second, Max: 30 * time.Second}
 	refusedPauses = backoff.Series{Initial: time.Second, Max: 2 * time.Minute}
 	lagPauses     = backoff.Series{Initial: lag, Max: 5 * time.Minute}
-	downPauses    = backoff.Series{Initial: 100 * time.Millisecond, Max: 5 * time.Second}
+	// absentPauses are for deletes of pods of which the server says that it has none: one that has just started says so of pods
+	// that it has, since its admission asks a cache that is still empty.
+	absentPauses = backoff.Series{Initial: time.Second, Max: 5 * time.Minute}
+	downPauses   = backoff.Series{Initial: 100 * time.Millisecond, Max: 5 * time.Second}
 )
 
 const (

@@ -13,6 +13,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/simworld/podapi"
@@ -328,6 +329,34 @@ func TestAbsent(t *testing.T) {
 		}
 		if !slices.Equal(phases, []v1.PodPhase{v1.PodFailed, v1.PodFailed}) {
 			t.Errorf("phases told: %v", phases)
+		}
+	})
+}
+
+// TestServerThatHasJustStarted: an API server whose caches are still empty says of a pod that is there that it is not. The pod goes
+// a moment after the caches are full.
+func TestServerThatHasJustStarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, node := newServer(t), newTable()
+		p := bound("web", "u1")
+		deleted(p)
+		s.Put(p)
+		s.Fail = func(verb, name string) error {
+			if verb == "delete" {
+				return apierrors.NewNotFound(schema.GroupResource{Resource: "pod"}, name)
+			}
+			return nil
+		}
+		_, stop := start(t, s, node)
+		defer stop()
+		end := of(p, says(v1.PodSucceeded, false, ""))
+		end.Rested = true
+		node.put(end)
+		time.Sleep(2500 * time.Millisecond)
+		s.Locked(func() { s.Fail = nil })
+		time.Sleep(2 * time.Second)
+		if s.Pod("u1") != nil {
+			t.Errorf("the pod is still there after %d deletes", s.Count("delete", 0))
 		}
 	})
 }
