@@ -154,6 +154,10 @@ func (l *line) due(out bool, now time.Time) bool {
 const (
 	// breath is how long after a status was told of a pod the next one waits that says nothing but details.
 	breath = 100 * time.Millisecond
+	// starting is how long details of a pod wait that starts: most are Ready by then, and then one call tells all. Three calls
+	// in the 150 ms that a start takes slowed it by a tenth, as the runtime, the API server and etcd share the machine's disk
+	// (docs/decisions/0021).
+	starting = 250 * time.Millisecond
 	// crowd is for how long details of a pod wait, for each other pod that moves; longest is for how long at most, and how long
 	// ago something was told of a pod that still moves.
 	crowd   = 40 * time.Millisecond
@@ -166,8 +170,7 @@ func (l *line) moves(now time.Time) bool {
 }
 
 // opens is when a call may begin at the earliest, given how many pods move. The end of a pod never waits, nor does what routes
-// traffic, and either takes with it what waits: so the start of a pod on a quiet node costs three calls, and that of many at
-// once little more than one each. Of a pod that is deleted, traffic is led away already, and once it has ended the delete that
+// traffic, and either takes with it what waits: so a pod that starts at once costs one call, alone or among many. Of a pod that is deleted, traffic is led away already, and once it has ended the delete that
 // comes next makes the rest needless.
 func (l *line) opens(moving int) time.Time {
 	if l.order.verb != tell || l.order.rank == rankEnd {
@@ -183,7 +186,11 @@ func (l *line) opens(moving int) time.Time {
 	case deleted && terminal(api.Status.Phase):
 		return later(l.quiet.Add(breath), l.since.Add(longest))
 	}
-	return later(l.quiet.Add(breath), l.since.Add(min(time.Duration(moving-1)*crowd, longest)))
+	wait := time.Duration(moving-1) * crowd
+	if l.pod.Status != nil && l.pod.Status.Phase == v1.PodPending && !deleted {
+		wait += starting
+	}
+	return later(l.quiet.Add(breath), l.since.Add(min(wait, longest)))
 }
 
 // before orders lines that are due. During an outage those go first that were tried least: one pod that fails for reasons

@@ -19,7 +19,8 @@ import (
 	"github.com/bosun-project/bosun/internal/simworld/podapi"
 )
 
-// TestTellsWhatChanges follows one pod: each change is told at once and once (behaviour 266).
+// TestTellsWhatChanges follows one pod: each change is told at once and once (behaviour 266), but for what is said of a pod
+// that starts: that waits a moment for the pod to be Ready.
 func TestTellsWhatChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, node := newServer(t), newTable()
@@ -34,6 +35,9 @@ func TestTellsWhatChanges(t *testing.T) {
 			synctest.Wait()
 			if w := r.State().Waiting; w != 1 {
 				t.Errorf("%d pods wait, want 1", w)
+			}
+			if i == 0 {
+				time.Sleep(starting)
 			}
 			time.Sleep(5 * time.Millisecond)
 			synctest.Wait()
@@ -67,6 +71,7 @@ func TestWatchLag(t *testing.T) {
 		_, stop := start(t, s, node)
 		defer stop()
 		node.put(of(p, says(v1.PodPending, false, "a")))
+		time.Sleep(starting)
 		synctest.Wait()
 		node.put(of(p, says(v1.PodRunning, true, "")))
 		synctest.Wait()
@@ -162,7 +167,32 @@ func TestLastStatusThenGone(t *testing.T) {
 	})
 }
 
-// TestDetailsMakeWay: what only people read is told at once of one pod, and soon of many; what is told next takes it along.
+// TestQuickStartIsOneCall: what is said of a pod on its way to Ready is not told if it is Ready soon.
+func TestQuickStartIsOneCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, node := newServer(t), newTable()
+		_, stop := start(t, s, node)
+		defer stop()
+		p := bound("web", "u1")
+		s.Put(p)
+		for _, detail := range []string{"", "volumes", "sandbox"} {
+			node.put(of(p, says(v1.PodPending, false, detail)))
+			time.Sleep(50 * time.Millisecond)
+		}
+		if n := s.Count("", 0); n != 0 {
+			t.Errorf("%d calls of a pod that is about to be Ready", n)
+		}
+		node.put(of(p, says(v1.PodRunning, true, "")))
+		synctest.Wait()
+		told(t, s, node)
+		time.Sleep(time.Minute)
+		if n := s.Count("", 0); n != 1 {
+			t.Errorf("%d calls, want 1", n)
+		}
+	})
+}
+
+// TestDetailsMakeWay: what only people read is told soon of one pod, and a little later of many; what is told next takes it along.
 func TestDetailsMakeWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, node := newServer(t), newTable()
@@ -172,7 +202,7 @@ func TestDetailsMakeWay(t *testing.T) {
 		p := bound("web", "u1")
 		s.Put(p)
 		node.put(of(p, says(v1.PodPending, false, "")))
-		time.Sleep(6 * time.Millisecond)
+		time.Sleep(starting + 6*time.Millisecond)
 		told(t, s, node)
 		node.put(of(p, says(v1.PodPending, false, "a detail")))
 		time.Sleep(breath / 2)
