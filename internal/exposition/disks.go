@@ -76,25 +76,25 @@ func (w *writer) disks(all []subject) {
 }
 
 func (w *writer) networks(all []subject) {
-	each := func(name, help string, pick func(f *usage.Interface) uint64) {
+	each := func(name, help string, pick func(f *usage.Link) uint64) {
 		w.begin("container_network_"+name+"_total", help, counter)
 		for i := range all {
 			if all[i].network == nil {
 				continue
 			}
-			for j := range all[i].network.Interfaces {
-				f := &all[i].network.Interfaces[j]
+			for j := range all[i].network.Links {
+				f := &all[i].network.Links[j]
 				w.add(with(all[i].base, "interface", f.Name), float64(pick(f)), all[i].network.At)
 			}
 		}
 		w.end()
 	}
-	each("receive_bytes", "Bytes received.", func(f *usage.Interface) uint64 { return f.RxBytes })
-	each("receive_packets", "Packets received.", func(f *usage.Interface) uint64 { return f.RxPackets })
-	each("receive_packets_dropped", "Received packets that were dropped.", func(f *usage.Interface) uint64 { return f.RxDrops })
-	each("receive_errors", "Errors of receiving.", func(f *usage.Interface) uint64 { return f.RxErrors })
-	each("transmit_bytes", "Bytes sent.", func(f *usage.Interface) uint64 { return f.TxBytes })
-	each("transmit_packets", "Packets sent.", func(f *usage.Interface) uint64 { return f.TxPackets })
-	each("transmit_packets_dropped", "Packets dropped instead of being sent.", func(f *usage.Interface) uint64 { return f.TxDrops })
-	each("transmit_errors", "Errors of sending.", func(f *usage.Interface) uint64 { return f.TxErrors })
+	each("receive_bytes", "Bytes received.", func(f *usage.Link) uint64 { return f.RxBytes })
+	each("receive_packets", "Packets received.", func(f *usage.Link) uint64 { return f.RxPackets })
+	each("receive_packets_dropped", "Received packets that were dropped.", func(f *usage.Link) uint64 { return f.RxDrops })
+	each("receive_errors", "Errors of receiving.", func(f *usage.Link) uint64 { return f.RxErrors })
+	each("transmit_bytes", "Bytes sent.", func(f *usage.Link) uint64 { return f.TxBytes })
+	each("transmit_packets", "Packets sent.", func(f *usage.Link) uint64 { return f.TxPackets })
+	each("transmit_packets_dropped", "Packets dropped instead of being sent.", func(f *usage.Link) uint64 { return f.TxDrops })
+	each("transmit_errors", "Errors of sending.", func(f *usage.Link) uint64 { return f.TxErrors })
 }

@@ -66,7 +66,7 @@ func snapshot() *usage.Snapshot {
 		n := &usage.Network{At: read, Main: 0}
 		for i, name := range names {
 			k := uint64(i) * 100
-			n.Interfaces = append(n.Interfaces, usage.Interface{Name: name, RxBytes: k + 1, RxPackets: k + 2, RxErrors: k + 3, RxDrops: k + 4, TxBytes: k + 5, TxPackets: k + 6, TxErrors: k + 7, TxDrops: k + 8})
+			n.Links = append(n.Links, usage.Link{Name: name, RxBytes: k + 1, RxPackets: k + 2, RxErrors: k + 3, RxDrops: k + 4, TxBytes: k + 5, TxPackets: k + 6, TxErrors: k + 7, TxDrops: k + 8})
 		}
 		return n
 	}

@@ -172,8 +172,8 @@ func networkStats(n *usage.Network) *stats.NetworkStats {
 		return nil
 	}
 	out := &stats.NetworkStats{Time: metav1.NewTime(n.At)}
-	for i := range n.Interfaces {
-		face := n.Interfaces[i]
+	for i := range n.Links {
+		face := n.Links[i]
 		told := stats.InterfaceStats{Name: face.Name, RxBytes: &face.RxBytes, RxErrors: &face.RxErrors, TxBytes: &face.TxBytes, TxErrors: &face.TxErrors}
 		if i == n.Main {
 			out.InterfaceStats = told

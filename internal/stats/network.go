@@ -12,24 +12,24 @@ import (
 // network reads the interfaces that a process sees, which are those of its network namespace; nil if it sees none.
 func (r *reading) network(pid string) *usage.Network {
 	dir := filepath.Join(r.cfg.Proc, pid, "net")
-	n := &usage.Network{At: r.now(), Interfaces: interfaces(r.files.read(filepath.Join(dir, "dev")))}
-	if len(n.Interfaces) == 0 {
+	n := &usage.Network{At: r.now(), Links: interfaces(r.files.read(filepath.Join(dir, "dev")))}
+	if len(n.Links) == 0 {
 		return nil
 	}
-	n.Main = mainInterface(n.Interfaces, defaultRoute(r.files.read(filepath.Join(dir, "route"))))
+	n.Main = mainInterface(n.Links, defaultRoute(r.files.read(filepath.Join(dir, "route"))))
 	return n
 }
 
 // interfaces reads /proc/net/dev. Loopback is left out, and so are the node's ends of the pods' own interfaces, which come
 // and go with them.
-func interfaces(text []byte) (found []usage.Interface) {
+func interfaces(text []byte) (found []usage.Link) {
 	for line := range bytes.Lines(text) {
 		name, counts, ok := bytes.Cut(line, []byte{':'})
 		words := bytes.Fields(counts)
 		if !ok || len(words) < 12 {
 			continue
 		}
-		i := usage.Interface{Name: string(bytes.TrimSpace(name))}
+		i := usage.Link{Name: string(bytes.TrimSpace(name))}
 		if i.Name == "lo" || strings.HasPrefix(i.Name, "veth") {
 			continue
 		}
@@ -59,7 +59,7 @@ func defaultRoute(text []byte) string {
 }
 
 // mainInterface picks the one that leads out: that of the default route, or else eth0, which it is called in most pods.
-func mainInterface(all []usage.Interface, route string) int {
+func mainInterface(all []usage.Link, route string) int {
 	for _, name := range []string{route, "eth0"} {
 		for i := range all {
 			if all[i].Name == name {

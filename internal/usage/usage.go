@@ -172,14 +172,14 @@ type Filesystem struct {
 
 // Network counts what went over the interfaces of one network namespace.
 type Network struct {
-	At         time.Time
-	Interfaces []Interface
-	// Main is the number of the interface that leads out; -1 if it is not known.
+	At    time.Time
+	Links []Link
+	// Main says which of them leads out; -1 if it is not known.
 	Main int
 }
 
-// Interface is one network interface.
-type Interface struct {
+// Link is one network interface.
+type Link struct {
 	Name                                  string
 	RxBytes, RxPackets, RxErrors, RxDrops uint64
 	TxBytes, TxPackets, TxErrors, TxDrops uint64
