@@ -122,6 +122,16 @@ func (t *Tree) Dir(controller string, pod *v1.Pod) string {
 	return ""
 }
 
+// All is where the cgroup of all pods is in the hierarchy of a controller, as Dir is for one of them; empty if there is none.
+func (t *Tree) All(controller string) string {
+	for _, h := range t.limiting {
+		if h.has(controller) && !t.flat {
+			return t.path(&h, t.root.Kubepods())
+		}
+	}
+	return ""
+}
+
 func (t *Tree) path(h *hierarchy, n Name) string { return filepath.Join(h.dir, n.Path(t.driver)) }
 
 // EnsureQOS makes the root, kubepods and the cgroups of the QoS classes where they are missing. The warning is not

@@ -1,6 +1,7 @@
 package evict
 
 import (
+	"fmt"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -63,10 +64,10 @@ func Look(s Settings, before Memory, r Readings, now time.Time) View {
 	v := View{Memory: Memory{Met: map[Key]Met{}, Pressed: map[v1.NodeConditionType]time.Time{}, Last: r}, LookAt: now.Add(Every)}
 	for _, t := range s.Thresholds {
 		reading, known := r.Of[t.Signal]
-		was, had := before.Met[t.key()]
+		was, had := before.Met[t.Key()]
 		if !known {
 			if had { // it cannot be read just now: what was the case stays the case
-				v.Memory.Met[t.key()] = was
+				v.Memory.Met[t.Key()] = was
 				v.Memory.Pressed[t.Signal.Condition()] = now
 			}
 			continue
@@ -83,7 +84,7 @@ func Look(s Settings, before Memory, r Readings, now time.Time) View {
 		if !m.Due {
 			v.LookAt = earlier(v.LookAt, m.Since.Add(t.Grace))
 		}
-		v.Memory.Met[t.key()] = m
+		v.Memory.Met[t.Key()] = m
 		v.Memory.Pressed[t.Signal.Condition()] = now
 		v.Short = append(v.Short, Shortage{t, m, reading})
 	}
@@ -141,6 +142,36 @@ func (s Shortage) Over(r Readings) bool {
 
 // Lacking is how much must become available until the shortage is over.
 func (s Shortage) Lacking() int64 { return s.over(s.Reading.Capacity) - s.Reading.Available }
+
+// LackingBytes is Lacking where that is in bytes, else 0.
+func (s Shortage) LackingBytes() int64 {
+	if s.Signal.inodes() || s.Signal == PIDAvailable {
+		return 0
+	}
+	return s.Lacking()
+}
+
+// String says in numbers what is short.
+func (s Shortage) String() string {
+	kind := "evictionHard"
+	if s.Soft {
+		kind = "evictionSoft"
+	}
+	least, available := s.Least.Of(s.Signal, s.Reading.Capacity), s.Signal.quantity(s.Reading.Available)
+	return fmt.Sprintf("%s is %s, and should be %s (%s)", s.Signal, available.String(), least.String(), kind)
+}
+
+// Leasts are how little may be left of the signals for memory: the most that a threshold wants of each.
+func Leasts(s Settings, r Readings) map[Signal]int64 {
+	out := map[Signal]int64{}
+	for _, t := range s.Thresholds {
+		if reading, known := r.Of[t.Signal]; known && t.Signal.Condition() == v1.NodeMemoryPressure {
+			least := t.Least.Of(t.Signal, reading.Capacity)
+			out[t.Signal] = max(out[t.Signal], least.Value())
+		}
+	}
+	return out
+}
 
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {

@@ -101,8 +101,27 @@ func (u Usage) of(s Signal, l Layout) int64 {
 
 // Candidate is a pod that may have to go.
 type Candidate struct {
-	Pod   *pod.Desired
+	Pod *pod.Desired
+	// IDs are those of its containers that run, by name.
+	IDs   map[string]string
 	Usage Usage
+}
+
+// Need says what is to be measured of pods.
+type Need struct {
+	Memory, Processes bool
+	Disk              Parts
+}
+
+// NeedFor is what pods are ranked by when a signal is short.
+func NeedFor(s Signal, l Layout) Need {
+	switch s.Condition() {
+	case v1.NodeMemoryPressure:
+		return Need{Memory: true}
+	case v1.NodePIDPressure:
+		return Need{Processes: true}
+	}
+	return Need{Disk: PartsOn(s, l)}
 }
 
 // Spared tells whether a pod never has to go for the node's sake (behaviours 12, 252).

@@ -36,6 +36,9 @@ func (s Signal) Known() bool {
 	return known
 }
 
+// OnDisk tells whether it is about a file system.
+func (s Signal) OnDisk() bool { return s.Condition() == v1.NodeDiskPressure }
+
 func (s Signal) onImageFS() bool { return s == ImageFSAvailable || s == ImageFSInodesFree }
 func (s Signal) inodes() bool    { return strings.HasSuffix(string(s), ".inodesFree") }
 

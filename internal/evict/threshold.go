@@ -39,7 +39,8 @@ type Threshold struct {
 	Reclaim Amount
 }
 
-func (t Threshold) key() Key { return Key{t.Signal, t.Soft} }
+// Key tells it apart from others.
+func (t Threshold) Key() Key { return Key{t.Signal, t.Soft} }
 
 // over is what has to be available until a shortage that pods had to go for is over.
 func (t Threshold) over(capacity int64) int64 {

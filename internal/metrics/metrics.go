@@ -44,6 +44,7 @@ type Metrics struct {
 	families
 	registry, slis *prometheus.Registry
 	probes         probes
+	evictions      evictions
 	checks         *prometheus.GaugeVec
 	checked        *prometheus.CounterVec
 	began          time.Time
@@ -70,7 +71,7 @@ func New(cfg Config) *Metrics {
 	if m.find == nil {
 		m.find = func(types.UID) *pod.Desired { return nil }
 	}
-	m.families, m.probes = newFamilies(maker{m.registry}), newProbes()
+	m.families, m.probes, m.evictions = newFamilies(maker{m.registry}), newProbes(), newEvictions(maker{m.registry})
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.shutdowns(cfg.Shutdown)
 	if cfg.Pods != nil {

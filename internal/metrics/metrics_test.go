@@ -73,6 +73,7 @@ func busy() *Metrics {
 	m.Note(note.Note{Reason: reason.LifecycleHTTPFallback})
 	m.Note(note.Note{Reason: reason.Started})
 	m.Rejected("OutOfcpu")
+	m.Evicted("memory.available", time.Second)
 	m.Restarted(a)
 	m.SleepCut()
 	m.Image(v1.PullIfNotPresent, false, "")

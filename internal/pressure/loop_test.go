@@ -1,0 +1,552 @@
+package pressure
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bosun-project/bosun/internal/evict"
+	"github.com/bosun-project/bosun/internal/latest"
+	"github.com/bosun-project/bosun/internal/note"
+	"github.com/bosun-project/bosun/internal/pod"
+)
+
+const mi = int64(1) << 20
+
+// node is a machine with pods, of which each uses something and takes some time to end.
+type node struct {
+	t    *testing.T
+	loop *Loop
+	cfg  Config
+
+	mu       sync.Mutex
+	left     map[evict.Signal]evict.Reading
+	layout   evict.Layout
+	problem  error
+	pods     []Pod
+	uses     map[types.UID]evict.Usage
+	takes    map[types.UID]time.Duration // none is a second
+	frees    map[types.UID]map[evict.Signal]int64
+	spare    map[evict.Signal]int64 // what clearing away frees, once
+	looks    int
+	measured []string
+	cleared  []string
+	ordered  []string
+	evicted  []string
+	notes    []string
+	log      bytes.Buffer
+	cell     latest.Cell[[]Pod]
+	kernel   chan struct{} // the kernel tells
+	deaf     error
+	start    time.Time
+}
+
+// thresholds are as the configuration has them: "hard SIGNAL=VALUE", "soft SIGNAL=VALUE/GRACE", "reclaim SIGNAL=VALUE".
+func newNode(t *testing.T, thresholds ...string) *node {
+	texts := evict.Texts{Hard: map[string]string{}, Soft: map[string]string{}, SoftGrace: map[string]string{}, Reclaim: map[string]string{}}
+	for _, th := range thresholds {
+		kind, rest, _ := strings.Cut(th, " ")
+		signal, value, _ := strings.Cut(rest, "=")
+		value, grace, _ := strings.Cut(value, "/")
+		switch kind {
+		case "hard":
+			texts.Hard[signal] = value
+		case "soft":
+			texts.Soft[signal], texts.SoftGrace[signal] = value, grace
+		case "reclaim":
+			texts.Reclaim[signal] = value
+		}
+	}
+	parsed, err := evict.Parse(texts, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{
+		t: t, left: map[evict.Signal]evict.Reading{}, layout: evict.One, uses: map[types.UID]evict.Usage{}, takes: map[types.UID]time.Duration{},
+		frees: map[types.UID]map[evict.Signal]int64{}, spare: map[evict.Signal]int64{}, kernel: make(chan struct{}), start: time.Now(),
+	}
+	n.cfg = Config{
+		Settings: evict.Settings{Thresholds: parsed, Hold: 5 * time.Minute, MostGrace: 20 * time.Second},
+		Read:     n.read, Measure: n.measure, Pods: n.cell.Get, Watch: n.watch,
+		Containers: func(context.Context) error { n.clear("containers"); return nil },
+		Images: func(_ context.Context, lacking int64) error {
+			n.clear(fmt.Sprintf("images %dMi", lacking/mi))
+			return errors.New("one is needed after all")
+		},
+		Evicted: func(signal string, _ time.Duration) { n.note(&n.evicted, signal) },
+		Notes: func(x note.Note) {
+			n.note(&n.notes, fmt.Sprint(x.Level, " ", x.About.Kind, " ", x.Reason, ": ", x.Message))
+		},
+		Log: slog.New(slog.NewTextHandler(n, nil)),
+	}
+	n.cell.Set(nil)
+	return n
+}
+
+func (n *node) Write(p []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.log.Write(p)
+}
+
+func (n *node) note(list *[]string, text string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	*list = append(*list, text)
+}
+
+func (n *node) read(context.Context) (evict.Readings, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.looks++
+	out := evict.Readings{At: time.Now(), Of: map[evict.Signal]evict.Reading{}, Layout: n.layout}
+	for s, r := range n.left {
+		out.Of[s] = r
+	}
+	return out, n.problem
+}
+
+func (n *node) measure(_ context.Context, pods []evict.Candidate, need evict.Need) []evict.Candidate {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out := slices.Clone(pods)
+	var names []string
+	for i := range out {
+		out[i].Usage = n.uses[out[i].Pod.UID()]
+		names = append(names, string(out[i].Pod.UID()))
+	}
+	n.measured = append(n.measured, fmt.Sprintf("%s %+v", strings.Join(names, ","), need.Disk))
+	return out
+}
+
+func (n *node) clear(what string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cleared = append(n.cleared, what)
+	for s, more := range n.spare {
+		r := n.left[s]
+		r.Available += more
+		n.left[s] = r
+	}
+	n.spare = nil
+}
+
+func (n *node) watch(ctx context.Context, _ func() map[evict.Signal]int64, tell func()) error {
+	for n.deaf == nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.kernel:
+			tell()
+		}
+	}
+	return n.deaf
+}
+
+// has sets what is available of a signal, of 1000 Mi.
+func (n *node) has(s evict.Signal, available int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.left[s] = evict.Reading{Available: available * mi, Capacity: 1000 * mi}
+}
+
+// pod adds one that uses some Mi of memory and of the disk, and frees as much of a signal when it has gone.
+func (n *node) pod(uid types.UID, priority int32, uses int64, frees evict.Signal, edits ...func(*pod.Desired)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	d := &pod.Desired{Source: pod.FromAPI, Wanted: true, Pod: &v1.Pod{ObjectMeta: metav1.ObjectMeta{UID: uid, Name: string(uid)}, Spec: v1.PodSpec{
+		Priority: &priority, TerminationGracePeriodSeconds: new(int64(60)), Containers: []v1.Container{{Name: "app"}},
+	}}}
+	for _, edit := range edits {
+		edit(d)
+	}
+	n.uses[uid] = evict.Usage{Memory: uses * mi, Containers: map[string]evict.ContainerUsage{"app": {Memory: uses * mi, Writable: evict.Disk{Bytes: uses * mi}}}}
+	n.frees[uid] = map[evict.Signal]int64{frees: uses}
+	n.pods = append(n.pods, Pod{Desired: d})
+	n.cell.Set(slices.Clone(n.pods))
+}
+
+// writes makes a pod have written some Mi into its volume.
+func (n *node) writes(uid types.UID, volume string, much int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.uses[uid] = evict.Usage{Volumes: map[string]evict.Disk{volume: {Bytes: much * mi}}}
+}
+
+// carryOut ends pods that are ordered to.
+func (n *node) carryOut(ctx context.Context) {
+	begun := map[types.UID]bool{}
+	for {
+		orders, newer := n.loop.Orders().Get()
+		for uid, o := range orders {
+			if begun[uid] {
+				continue
+			}
+			begun[uid] = true
+			n.note(&n.ordered, fmt.Sprintf("+%v %s in %v: %s", time.Since(n.start), uid, o.Grace, o.Message))
+			n.mu.Lock()
+			takes, known := n.takes[uid]
+			n.mu.Unlock()
+			if !known {
+				takes = time.Second
+			}
+			time.AfterFunc(takes, func() { n.end(uid) })
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-newer:
+		}
+	}
+}
+
+func (n *node) end(uid types.UID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i := range n.pods {
+		if n.pods[i].Desired.UID() == uid {
+			n.pods[i].Gone = true
+		}
+	}
+	for s, more := range n.frees[uid] {
+		r := n.left[s]
+		r.Available += more * mi
+		n.left[s] = r
+	}
+	n.cell.Set(slices.Clone(n.pods))
+}
+
+// run runs the loop until the test is over.
+func (n *node) run() {
+	n.loop = New(n.cfg)
+	ctx, cancel := context.WithCancel(n.t.Context())
+	var group sync.WaitGroup
+	group.Go(func() {
+		if err := n.loop.Run(ctx); err != nil {
+			n.t.Error(err)
+		}
+	})
+	group.Go(func() { n.carryOut(ctx) })
+	n.t.Cleanup(func() { cancel(); group.Wait() })
+	synctest.Wait()
+}
+
+func (n *node) said(text string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return strings.Count(n.log.String(), text)
+}
+
+func (n *node) list(of *[]string) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return strings.Join(*of, "; ")
+}
+
+// tried is how often something was cleared away, and told.
+func (n *node) tried() (cleared, told int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.cleared), len(n.notes)
+}
+
+// seen is how often the node was looked at, and what was measured.
+func (n *node) seen() (looks int, measured []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.looks, slices.Clone(n.measured)
+}
+
+func (n *node) expect(what, got, want string) {
+	n.t.Helper()
+	if got != want {
+		n.t.Errorf("at +%v %s: %s\nwant %s", time.Since(n.start), what, got, want)
+	}
+}
+
+func (n *node) pressed(want ...v1.NodeConditionType) {
+	n.t.Helper()
+	n.expect("pressure", fmt.Sprint(n.loop.Pressure().Value()), fmt.Sprint(want))
+}
+
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func static(d *pod.Desired) { d.Source = pod.FromFile }
+
+func limited(volume, limit string) func(*pod.Desired) {
+	return func(d *pod.Desired) {
+		q := resource.MustParse(limit)
+		d.Pod.Spec.Volumes = append(d.Pod.Spec.Volumes, v1.Volume{Name: volume, VolumeSource: v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{SizeLimit: &q}}})
+	}
+}
+
+func TestMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "hard memory.available=100Mi", "reclaim memory.available=50Mi")
+		n.has(evict.MemoryAvailable, 500)
+		n.pod("critical", 0, 900, evict.MemoryAvailable, static)
+		n.pod("small", 0, 40, evict.MemoryAvailable)
+		n.pod("large", 0, 50, evict.MemoryAvailable)
+		n.pod("high", 5, 300, evict.MemoryAvailable)
+		n.run()
+		n.pressed()
+		pass(time.Hour)
+		if looks, measured := n.seen(); looks != 361 || len(measured) > 0 {
+			t.Errorf("in an hour with nothing short it looked %d times and measured %v", looks, measured)
+		}
+		n.has(evict.MemoryAvailable, 70)
+		pass(10 * time.Second)
+		n.pressed(v1.NodeMemoryPressure)
+		n.expect("orders", n.list(&n.ordered), "+1h0m10s large in 1s: The node was low on resource: memory. Threshold quantity: 100Mi, available: 70Mi. Container app was using 50Mi, request is 0, has larger consumption of memory. ")
+		pass(time.Second) // it has gone, and there are 120Mi: not yet what evictionMinimumReclaim wants
+		n.expect("256 252 goes next", n.list(&n.ordered)[strings.LastIndex(n.list(&n.ordered), "+"):], "+1h0m11s small in 1s: The node was low on resource: memory. Threshold quantity: 100Mi, available: 120Mi. Container app was using 40Mi, request is 0, has larger consumption of memory. ")
+		pass(4*time.Minute + 50*time.Second)
+		n.expect("evictions", n.list(&n.evicted), "memory.available; memory.available")
+		n.expect("248 held", fmt.Sprint(n.loop.Pressure().Value(), n.loop.State().Value().Short), "[MemoryPressure] []")
+		pass(20 * time.Second)
+		n.pressed()
+		n.expect("249 events", n.list(&n.notes), "Warning Node EvictionThresholdMet: Attempting to reclaim memory; Warning Node EvictionThresholdMet: Attempting to reclaim memory")
+		if len(n.loop.Orders().Value()) != 0 {
+			t.Errorf("orders are left: %v", n.loop.Orders().Value())
+		}
+		if n.said("the node is running short") != 1 || n.said("the node is no longer short") != 1 {
+			t.Error("what the log should say is not there, or not once")
+		}
+	})
+}
+
+func TestSoft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "soft memory.available=100Mi/25s")
+		n.has(evict.MemoryAvailable, 50)
+		n.pod("web", 0, 500, evict.MemoryAvailable)
+		n.takes["web"] = 15 * time.Second
+		n.run()
+		n.pressed(v1.NodeMemoryPressure)
+		pass(24 * time.Second)
+		n.expect("orders", n.list(&n.ordered), "")
+		pass(time.Second)
+		if got := n.list(&n.ordered); !strings.HasPrefix(got, "+25s web in 20s: ") {
+			t.Errorf("247: orders %s", got)
+		}
+		n.expect("it is waited for", fmt.Sprint(n.loop.State().Value().Waiting), "[web]")
+		pass(15 * time.Second)
+		n.expect("evictions", fmt.Sprint(n.list(&n.evicted), n.loop.State().Value().Waiting), "memory.available[]")
+	})
+}
+
+func TestClearAwayFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "hard nodefs.available=10%")
+		n.has(evict.NodeFSAvailable, 60)
+		n.spare[evict.NodeFSAvailable] = 45 * mi
+		n.pod("web", 0, 500, evict.NodeFSAvailable)
+		n.run()
+		n.expect("250 cleared away", n.list(&n.cleared), "containers; images 40Mi")
+		n.expect("250 orders", n.list(&n.ordered), "")
+		n.pressed(v1.NodeDiskPressure)
+		n.has(evict.NodeFSAvailable, 90)
+		pass(10 * time.Second)
+		n.expect("cleared away", n.list(&n.cleared), "containers; images 40Mi; containers; images 10Mi")
+		if got := n.list(&n.ordered); !strings.HasPrefix(got, "+10s web in 1s: The node was low on resource: ephemeral-storage. Threshold quantity: 104857601, available: 90Mi. ") {
+			t.Errorf("orders %s", got)
+		}
+		if n.said("not all unused images could be removed") != 2 {
+			t.Error("what the log should say is not there, or not once")
+		}
+	})
+}
+
+func TestDiskWithoutRuntime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "hard nodefs.available=10%")
+		n.layout, n.problem = evict.Unknown, errors.New("containerd does not answer")
+		n.has(evict.NodeFSAvailable, 60)
+		n.pod("web", 0, 500, evict.NodeFSAvailable)
+		n.run()
+		pass(time.Minute)
+		n.expect("orders", n.list(&n.ordered)+n.list(&n.cleared), "")
+		n.pressed(v1.NodeDiskPressure)
+		n.expect("problem", n.loop.State().Value().Problem, "containerd does not answer")
+		n.mu.Lock()
+		n.layout, n.problem = evict.Dedicated, nil
+		n.mu.Unlock()
+		pass(10 * time.Second)
+		n.expect("cleared away", n.list(&n.cleared), "") // images are elsewhere
+		n.expect("evictions", n.list(&n.evicted)+n.loop.State().Value().Problem, "nodefs.available")
+		if n.said("can be read") != 1 {
+			t.Error("what the log should say is not there, or not once")
+		}
+	})
+}
+
+func TestPodsThatDoNotGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "hard memory.available=100Mi")
+		n.has(evict.MemoryAvailable, 50)
+		n.pod("stuck", 0, 500, evict.MemoryAvailable)
+		n.pod("other", 0, 100, evict.MemoryAvailable)
+		n.takes["stuck"], n.takes["other"] = time.Hour, time.Hour
+		n.run()
+		pass(30 * time.Second)
+		if got := n.list(&n.ordered); !strings.Contains(got, "+0s stuck") || !strings.Contains(got, "+30s other") {
+			t.Errorf("252: orders %s", got)
+		}
+		pass(3 * time.Minute)
+		n.expect("evictions, of each once", n.list(&n.evicted), "memory.available; memory.available")
+		n.mu.Lock()
+		n.cell.Set(n.pods[1:]) // it is gone from the table
+		n.mu.Unlock()
+		pass(time.Minute)
+		if orders := n.loop.Orders().Value(); len(orders) != 1 || orders["other"] == nil {
+			t.Errorf("orders are %v", orders)
+		}
+	})
+}
+
+func TestNobodyMayGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "hard pid.available=10%", "hard nodefs.available=10%")
+		n.has(evict.PIDAvailable, 1)
+		n.has(evict.NodeFSAvailable, 1)
+		n.pod("critical", 0, 900, evict.MemoryAvailable, static)
+		n.run()
+		n.pressed(v1.NodeDiskPressure, v1.NodePIDPressure)
+		pass(time.Minute)
+		n.expect("orders", n.list(&n.ordered), "")
+		n.pod("web", 0, 2000, evict.NodeFSAvailable)
+		pass(10 * time.Second)
+		n.expect("evictions", n.list(&n.evicted), "nodefs.available")
+	})
+}
+
+func TestTheKernelTells(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "hard memory.available=100Mi")
+		n.has(evict.MemoryAvailable, 500)
+		n.pod("web", 0, 200, evict.MemoryAvailable)
+		n.run()
+		pass(2 * time.Second)
+		n.has(evict.MemoryAvailable, 20)
+		n.kernel <- struct{}{}
+		synctest.Wait()
+		n.expect("246 evictions", n.list(&n.evicted), "memory.available")
+		pass(2 * time.Second)
+		before, _ := n.seen()
+		_, told := n.tried()
+		for range 20 { // it goes on telling; there is nothing more to do
+			n.kernel <- struct{}{}
+			pass(100 * time.Millisecond)
+		}
+		after, _ := n.seen()
+		if _, now := n.tried(); after-before > 25 || now != told {
+			t.Errorf("it looked %d times, and told %d times more", after-before, now-told)
+		}
+	})
+}
+
+// A shortage against which nothing helps costs no more when the kernel goes on telling of it.
+func TestFruitless(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "hard memory.available=100Mi", "hard nodefs.available=10%")
+		n.has(evict.MemoryAvailable, 500)
+		n.has(evict.NodeFSAvailable, 1)
+		n.run()
+		for range 50 {
+			n.kernel <- struct{}{}
+			pass(100 * time.Millisecond)
+		}
+		if cleared, told := n.tried(); cleared != 2 || told != 1 {
+			t.Errorf("in five seconds it cleared away %d times and told %d times", cleared, told)
+		}
+		pass(10 * time.Second)
+		if cleared, _ := n.tried(); cleared != 4 {
+			t.Errorf("in fifteen seconds it cleared away %d times", cleared)
+		}
+	})
+}
+
+func TestTheKernelDoesNotTell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "hard memory.available=100Mi")
+		n.deaf = errors.New("no pressure files")
+		n.has(evict.MemoryAvailable, 500)
+		n.run()
+		pass(time.Minute)
+		if looks, _ := n.seen(); n.said("the kernel does not tell") != 1 || looks != 7 {
+			t.Errorf("%d looks", looks)
+		}
+	})
+}
+
+func TestOwnLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.pod("web", 0, 0, evict.NodeFSAvailable, limited("data", "10Mi"))
+		n.pod("two", 0, 0, evict.NodeFSAvailable, limited("data", "10Mi"))
+		n.pod("free", 0, 900, evict.NodeFSAvailable)
+		n.pod("critical", 0, 0, evict.NodeFSAvailable, static, limited("data", "10Mi"))
+		n.run()
+		pass(time.Minute)
+		n.writes("web", "data", 11)
+		n.writes("two", "data", 12)
+		n.writes("critical", "data", 13)
+		pass(10 * time.Second)
+		n.expect("evictions, of both at once", n.list(&n.evicted), "emptydirfs.limit; emptydirfs.limit")
+		if got := n.list(&n.ordered); strings.Count(got, `in 1s: Usage of EmptyDir volume "data" exceeds the limit "10Mi". `) != 2 {
+			t.Errorf("255: orders %s", got)
+		}
+		n.pressed()
+		looks, measured := n.seen()
+		if all := strings.Join(measured, "; "); looks != 0 || strings.Contains(all, "free") || strings.Contains(all, "critical") ||
+			!strings.HasPrefix(all, "web {Writable:false Logs:false Volumes:true}") {
+			t.Errorf("it looked %d times, and measured %v", looks, measured)
+		}
+	})
+}
+
+// What takes long to measure is measured seldom.
+func TestBigVolumes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.pod("web", 0, 0, evict.NodeFSAvailable, limited("data", "10Mi"))
+		measure := n.cfg.Measure
+		n.cfg.Measure = func(ctx context.Context, pods []evict.Candidate, need evict.Need) []evict.Candidate {
+			time.Sleep(time.Second)
+			return measure(ctx, pods, need)
+		}
+		n.run()
+		pass(10 * time.Minute)
+		if _, measured := n.seen(); len(measured) != 3 {
+			t.Errorf("in ten minutes it was measured %d times", len(measured))
+		}
+	})
+}
+
+func TestLimitsSwitchedOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.cfg.NoLimits = true
+		n.pod("web", 0, 0, evict.NodeFSAvailable, limited("data", "10Mi"))
+		n.writes("web", "data", 11)
+		n.run()
+		pass(time.Minute)
+		n.expect("evictions", n.list(&n.evicted)+n.list(&n.measured), "")
+	})
+}
