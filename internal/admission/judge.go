@@ -30,6 +30,9 @@ type Node struct {
 	AllowedUnsafeSysctls []string
 	// Kernel is the kernel's release, such as 6.1.0-18-amd64; empty if it is not known.
 	Kernel string
+	// StaticCPUs and StaticMemory tell that containers of guaranteed pods have processors or memory of their own, and LimitedSwap
+	// that containers have shares of the swap space: neither can be changed while they run (behaviour 224).
+	StaticCPUs, StaticMemory, LimitedSwap bool
 	// AppArmor is what AppArmor can do here; nil if it is not enabled.
 	AppArmor *AppArmor
 	// Handlers and Features are what the runtime can do; Handlers is nil while that is not known, and then nothing is

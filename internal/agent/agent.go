@@ -186,11 +186,11 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 		return err
 	}
 	a.set = worker.New(worker.Config{
-		Doer: performer, Ledger: a.ledger, Judge: a.judge, Wanted: a.wanted.Get, Node: a.facts.Get, LeaveStrays: o.LeaveStrays,
+		Doer: performer, Ledger: a.ledger, Judge: a.judge, Room: a.resizable, Wanted: a.wanted.Get, Node: a.facts.Get, LeaveStrays: o.LeaveStrays,
 		Remembered: remembered, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
 		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health, Content: a.contentRevisions, Logins: a.loginRevisions, Orders: a.orders,
 		Keep: keepDead(a.cfg), Doomed: a.doomed,
-		Rejected: a.metrics.Rejected, Restarted: a.metrics.Restarted,
+		Rejected: a.metrics.Rejected, Restarted: a.metrics.Restarted, Resized: a.metrics.Resized,
 	})
 	a.observer = observe.New(observe.Config{
 		RelistEvery: k.SyncFrequency.Duration,

@@ -114,7 +114,7 @@ func (a *Agent) buildPerformer(ctx context.Context) (*perform.Performer, error) 
 	a.buildCleaner(found, files)
 	a.buildGarbage()
 	performer := perform.New(perform.Config{
-		Runtime: a.client, Images: images{puller, a.holds, a.metrics, a.objects, a.note, &a.pulled}, Volumes: found, Objects: api,
+		Runtime: a.client, Resizer: a.client, Images: images{puller, a.holds, a.metrics, a.objects, a.note, &a.pulled}, Volumes: found, Objects: api,
 		Cgroups:    a.cgroups,
 		Files:      files,
 		Hooks:      hooks{hook.New(hook.Config{Runtime: commands{a.client}, Version: version, Notes: a.note}), a.metrics},

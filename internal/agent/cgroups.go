@@ -15,6 +15,7 @@ import (
 	"github.com/bosun-project/bosun/internal/host"
 	"github.com/bosun-project/bosun/internal/limits"
 	"github.com/bosun-project/bosun/internal/nodestatus"
+	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/process"
 	"github.com/bosun-project/bosun/internal/runtime"
 	"github.com/bosun-project/bosun/internal/worker"
@@ -92,6 +93,22 @@ func (c *cgroups) Ensure(ctx context.Context, p *v1.Pod) error {
 		return err
 	}
 	return tree.Ensure(ctx, p)
+}
+
+func (c *cgroups) Grow(ctx context.Context, p *v1.Pod) error {
+	tree, err := c.ready(ctx)
+	if err != nil {
+		return err
+	}
+	return tree.Grow(ctx, p)
+}
+
+func (c *cgroups) Settle(ctx context.Context, p *v1.Pod) error {
+	tree, err := c.ready(ctx)
+	if err != nil {
+		return err
+	}
+	return tree.Settle(ctx, p)
 }
 
 // Parent is empty until the tree exists; a sandbox is only made after Ensure.
@@ -181,7 +198,7 @@ func active(entries []*worker.Entry) []*v1.Pod {
 	pods := make([]*v1.Pod, 0, len(entries))
 	for _, e := range entries {
 		if phase := e.Status.Phase; phase != v1.PodSucceeded && phase != v1.PodFailed {
-			pods = append(pods, e.Desired.Pod)
+			pods = append(pods, plan.Allocated(e.Desired, e.Memory.Kept.Allocated).Pod)
 		}
 	}
 	return pods

@@ -85,7 +85,7 @@ func (a *Agent) buildMetrics() {
 			entries, _ := a.set.Table().Pods()
 			pods := make([]metrics.Pod, 0, len(entries))
 			for _, e := range entries {
-				pods = append(pods, metrics.Pod{Desired: e.Desired, Stage: e.Memory.Stage, Observed: &e.Observed})
+				pods = append(pods, metrics.Pod{Desired: e.Desired, Stage: e.Memory.Stage, Observed: &e.Observed, Kept: &e.Memory.Kept})
 			}
 			return pods
 		},

@@ -21,7 +21,8 @@ var (
 
 // Describe is for the registry.
 func (c census) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRunningPods, descRunningContainers, descDesiredPods, descActivePods, descWorkingPods, descEphemeral} {
+	for _, d := range []*prometheus.Desc{descRunningPods, descRunningContainers, descDesiredPods, descActivePods, descWorkingPods, descEphemeral,
+		descPendingResizes, descResizing} {
 		to <- d
 	}
 }
@@ -39,7 +40,8 @@ type tally struct {
 
 // Collect is for the registry.
 func (c census) Collect(to chan<- prometheus.Metric) {
-	t := count(c.pods())
+	pods := c.pods()
+	t := count(pods)
 	gauge := func(d *prometheus.Desc, n int, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
 	}
@@ -53,6 +55,11 @@ func (c census) Collect(to chan<- prometheus.Metric) {
 	}
 	for s, n := range t.active {
 		gauge(descActivePods, n, s)
+	}
+	pending, resizing := resizesOf(pods)
+	gauge(descResizing, resizing)
+	for p, n := range pending {
+		gauge(descPendingResizes, n, p.reason, p.priority)
 	}
 	for w, n := range t.working {
 		gauge(descWorkingPods, n, w.lifecycle, w.config, w.static)

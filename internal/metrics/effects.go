@@ -43,6 +43,8 @@ func (m *Metrics) Ended(d *pod.Desired, o plan.Outcome) {
 		if o.Failed == nil && d.Source == pod.FromRuntime {
 			m.orphans.Inc()
 		}
+	case plan.UpdateContainer, plan.GrowPod, plan.SettlePod:
+		m.resizeFailed(o)
 	case plan.Look, plan.MakePod, plan.SetupVolume, plan.PostStart, plan.PreStop, plan.StopContainer, plan.ReadEnd, plan.RemoveContainer,
 		plan.StopSandbox, plan.RemoveSandbox, plan.TearVolumes, plan.UnmakePod:
 	}
@@ -115,7 +117,8 @@ func (m *Metrics) started(d *pod.Desired, o plan.Outcome) {
 			m.podStarted.Observe(o.Ended.Sub(d.Seen).Seconds())
 		}
 	case plan.Look, plan.SetupVolume, plan.EnsureImage, plan.CreateContainer, plan.PostStart, plan.PreStop, plan.StopContainer,
-		plan.ReadEnd, plan.RemoveContainer, plan.StopSandbox, plan.RemoveSandbox, plan.TearVolumes, plan.UnmakePod, plan.ForgetPod:
+		plan.ReadEnd, plan.RemoveContainer, plan.StopSandbox, plan.RemoveSandbox, plan.TearVolumes, plan.UnmakePod, plan.ForgetPod,
+		plan.UpdateContainer, plan.GrowPod, plan.SettlePod:
 	}
 }
 
@@ -162,7 +165,7 @@ func operation(k plan.Kind) string {
 		return "create"
 	case plan.PreStop, plan.StopContainer, plan.StopSandbox, plan.TearVolumes, plan.UnmakePod, plan.ForgetPod:
 		return "kill"
-	case plan.Look, plan.ReadEnd, plan.RemoveContainer, plan.RemoveSandbox:
+	case plan.Look, plan.ReadEnd, plan.RemoveContainer, plan.RemoveSandbox, plan.UpdateContainer, plan.GrowPod, plan.SettlePod:
 	}
 	return "sync"
 }

@@ -37,6 +37,8 @@ type Pod struct {
 	Desired  *pod.Desired
 	Stage    plan.Stage
 	Observed *pod.Observed
+	// Kept is what is remembered of it; nil counts no resizes.
+	Kept *plan.Kept
 }
 
 // Metrics are the numbers. Its methods are safe for use by several goroutines and never block for long.
@@ -44,6 +46,7 @@ type Metrics struct {
 	families
 	registry, slis *prometheus.Registry
 	probes         probes
+	resizes        resizes
 	evictions      evictions
 	checks         *prometheus.GaugeVec
 	checked        *prometheus.CounterVec
@@ -72,6 +75,7 @@ func New(cfg Config) *Metrics {
 		m.find = func(types.UID) *pod.Desired { return nil }
 	}
 	m.families, m.probes, m.evictions = newFamilies(maker{m.registry}), newProbes(), newEvictions(maker{m.registry})
+	m.resizes = newResizes(maker{m.registry})
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.shutdowns(cfg.Shutdown)
 	if cfg.Pods != nil {

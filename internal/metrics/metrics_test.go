@@ -49,7 +49,9 @@ func busy() *Metrics {
 	a := desired("a", func(d *pod.Desired) { d.Pod.Spec.HostUsers = &no })
 	m := New(Config{
 		NodeName: "node", CgroupVersion: 1, Find: func(types.UID) *pod.Desired { return a },
-		Pods: func() []Pod { return []Pod{{Desired: a, Observed: &pod.Observed{}}} },
+		Pods: func() []Pod {
+			return []Pod{{Desired: a, Observed: &pod.Observed{}, Kept: &plan.Kept{Pending: &plan.Pending{Reason: reason.Deferred}}}}
+		},
 	})
 	end := func(kind plan.Kind, container string, after time.Duration, failed *plan.Fault) {
 		m.Ended(a, plan.Outcome{Effect: plan.Effect{Kind: kind, Container: container}, Began: seen, Ended: seen.Add(after), Failed: failed,
@@ -86,6 +88,7 @@ func busy() *Metrics {
 	m.StreamFailed()
 	m.EventDelay(time.Millisecond)
 	m.Request("GET", "pods", "readonly", false)()
+	resized(m)
 	m.Healthcheck("ping", true)
 	m.Healthcheck("syncloop", false)
 	return m

@@ -30,6 +30,7 @@ func Changed(d *pod.Desired, before plan.Memory, waits []string, o pod.Observed,
 			notes = append(notes, one(d, "", note.Warning, reason.NetworkNotReady, w.Detail, now)...)
 		}
 	}
+	notes = append(notes, resized(d, before.Kept, after.Memory.Kept, now)...)
 	return append(notes, backoffs(d, before, after.Memory, now)...)
 }
 

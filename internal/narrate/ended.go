@@ -14,7 +14,7 @@ import (
 // Ended tells of an effect that has just ended. m is what is remembered after its outcome was learnt.
 func Ended(d *pod.Desired, m plan.Memory, o plan.Outcome) []note.Note {
 	if o.Failed == nil {
-		return succeeded(d, o)
+		return succeeded(d, m, o)
 	}
 	switch {
 	case o.Failed.Class == plan.Cancelled:
@@ -25,7 +25,7 @@ func Ended(d *pod.Desired, m plan.Memory, o plan.Outcome) []note.Note {
 	return failed(d, m, o)
 }
 
-func succeeded(d *pod.Desired, o plan.Outcome) []note.Note {
+func succeeded(d *pod.Desired, m plan.Memory, o plan.Outcome) []note.Note {
 	switch e := o.Effect; e.Kind {
 	case plan.EnsureImage:
 		if o.Pulled == nil {
@@ -40,6 +40,8 @@ func succeeded(d *pod.Desired, o plan.Outcome) []note.Note {
 		return minor(one(d, e.Container, note.Normal, reason.Created, "Container created", o.Ended))
 	case plan.StartContainer:
 		return one(d, e.Container, note.Normal, reason.Started, "Container started", o.Ended)
+	case plan.SettlePod:
+		return settled(d, m, o.Ended)
 	default:
 		return nil
 	}
@@ -85,6 +87,8 @@ func failed(d *pod.Desired, m plan.Memory, o plan.Outcome) []note.Note {
 	case plan.StopContainer, plan.StopSandbox, plan.UnmakePod:
 		e.Container = "" // it is the pod that cannot be ended
 		return warn(reason.FailedKillPod, "error killing pod: "+why)
+	case plan.UpdateContainer, plan.GrowPod, plan.SettlePod:
+		return resizeFailed(d, m, o)
 	case plan.ReadEnd, plan.RemoveContainer, plan.RemoveSandbox, plan.TearVolumes, plan.ForgetPod:
 	}
 	return nil // cleaning up: the pod itself is well; `bosun explain` shows it

@@ -40,6 +40,7 @@ type world struct {
 	image     plan.ResolvedImage
 	pulled    plan.Pulled
 	pulls     bool
+	uses      uint64 // bytes of memory, by every container
 	refused   *plan.Fault
 }
 
@@ -51,7 +52,7 @@ func newWorld() *world {
 
 func (w *world) performer() *Performer {
 	return New(Config{
-		Runtime: w, Images: images{w}, Volumes: w, Cgroups: cgroups{w}, Files: w, Hooks: w, Namespaces: w,
+		Runtime: w, Resizer: w, Images: images{w}, Volumes: w, Cgroups: cgroups{w}, Files: w, Hooks: w, Namespaces: w,
 		Node: func() translate.Node { return w.node }, HostsFile: func() []byte { return []byte("192.0.2.9 of-the-node\n") },
 		Notes: func(n note.Note) { w.notes = append(w.notes, n) },
 	})
@@ -169,6 +170,19 @@ func (w *world) Range(context.Context, *v1.Pod) (*translate.IDRange, error) {
 	return w.ids, w.did("Range")
 }
 
+func (w *world) UpdateContainerResources(_ context.Context, id string, r *runtimeapi.LinuxContainerResources) error {
+	return w.worked("UpdateContainerResources", id, r.CpuShares, r.MemoryLimitInBytes)
+}
+
+func (w *world) UpdatePodSandboxResources(_ context.Context, id string, _, r *runtimeapi.LinuxContainerResources) error {
+	return w.worked("UpdatePodSandboxResources", id, r.CpuShares)
+}
+
+func (w *world) ContainerStats(_ context.Context, id string) (*runtimeapi.ContainerStats, error) {
+	err := w.worked("ContainerStats", id)
+	return &runtimeapi.ContainerStats{Memory: &runtimeapi.MemoryUsage{WorkingSetBytes: &runtimeapi.UInt64Value{Value: w.uses}}}, err
+}
+
 func (w *world) Release(uid types.UID) { _ = w.did("Release", uid) }
 
 // images and cgroups have a verb of the same name.
@@ -185,6 +199,10 @@ func (i images) Ensure(_ context.Context, _ *v1.Pod, c *v1.Container, _ *runtime
 type cgroups struct{ *world }
 
 func (c cgroups) Ensure(context.Context, *v1.Pod) error { return c.did("EnsureCgroup") }
+
+func (c cgroups) Grow(context.Context, *v1.Pod) error { return c.did("GrowCgroup") }
+
+func (c cgroups) Settle(context.Context, *v1.Pod) error { return c.did("SettleCgroup") }
 
 func (c cgroups) Parent(p *v1.Pod) string { return "/kubepods/pod" + string(p.UID) }
 

@@ -16,10 +16,15 @@ import (
 	"github.com/bosun-project/bosun/internal/translate"
 )
 
-func (x *Performer) makePod(ctx context.Context, d *pod.Desired) (map[string]uint32, error) {
+// makePod makes directories and cgroup. While a resize is under way containers may have more than they are to have, and the cgroup
+// must not be too small for them.
+func (x *Performer) makePod(ctx context.Context, d *pod.Desired, seen plan.Seen) (map[string]uint32, error) {
 	attempts, err := x.cfg.Files.Make(ctx, d.Pod)
 	if err != nil {
 		return nil, err
+	}
+	if seen.Memory.Kept.Resizing != nil {
+		return attempts, x.cfg.Cgroups.Grow(ctx, d.Pod)
 	}
 	return attempts, x.cfg.Cgroups.Ensure(ctx, d.Pod)
 }

@@ -53,6 +53,9 @@ type Volumes interface {
 // Cgroups keeps the cgroups of pods.
 type Cgroups interface {
 	Ensure(ctx context.Context, p *v1.Pod) error
+	// Grow raises limits to what the pod has now and lowers none; Settle sets them to just that.
+	Grow(ctx context.Context, p *v1.Pod) error
+	Settle(ctx context.Context, p *v1.Pod) error
 	// Parent is the pod's cgroup in the words of the cgroup driver.
 	Parent(p *v1.Pod) string
 	Remove(ctx context.Context, uid types.UID) error
@@ -99,6 +102,7 @@ type Objects interface {
 // Config is what a Performer is built from.
 type Config struct {
 	Runtime    Runtime
+	Resizer    Resizer
 	Images     Images
 	Volumes    Volumes
 	Cgroups    Cgroups
@@ -138,7 +142,7 @@ func (x *Performer) Do(ctx context.Context, d *pod.Desired, e plan.Effect, seen 
 	case plan.Look:
 		o.Report, err = x.look(ctx, d)
 	case plan.MakePod:
-		o.LogAttempts, err = x.makePod(ctx, d)
+		o.LogAttempts, err = x.makePod(ctx, d, seen)
 	case plan.SetupVolume:
 		err = x.setupVolume(ctx, d, e)
 	case plan.EnsureImage:
@@ -155,6 +159,10 @@ func (x *Performer) Do(ctx context.Context, d *pod.Desired, e plan.Effect, seen 
 		o.Report, err = x.stopContainer(ctx, d, e)
 	case plan.ReadEnd:
 		o.Report, err = x.readEnd(ctx, d, e, seen)
+	case plan.UpdateContainer:
+		err = x.updateContainer(ctx, d, e)
+	case plan.GrowPod, plan.SettlePod:
+		err = x.resizePod(ctx, d, e, seen)
 	case plan.RemoveContainer:
 		o.Report, err = x.removeContainer(ctx, d, e, seen)
 	case plan.StopSandbox:

@@ -30,9 +30,9 @@ func one(kind plan.Kind) plan.Effect {
 		e = plan.Effect{Kind: kind, Attempt: 2}
 	case plan.StopSandbox, plan.RemoveSandbox:
 		e = plan.Effect{Kind: kind, ID: "s1", Attempt: 2}
-	case plan.Look, plan.MakePod, plan.TearVolumes, plan.UnmakePod, plan.ForgetPod:
+	case plan.Look, plan.MakePod, plan.TearVolumes, plan.GrowPod, plan.SettlePod, plan.UnmakePod, plan.ForgetPod:
 		e = plan.Effect{Kind: kind}
-	case plan.EnsureImage, plan.StartContainer, plan.PostStart, plan.PreStop, plan.StopContainer, plan.ReadEnd, plan.RemoveContainer:
+	case plan.EnsureImage, plan.StartContainer, plan.PostStart, plan.PreStop, plan.StopContainer, plan.ReadEnd, plan.UpdateContainer, plan.RemoveContainer:
 	}
 	return e
 }
@@ -53,11 +53,14 @@ func TestDo(t *testing.T) {
 			"own began 2s, sandbox s9#2 ready=true seen 2s"},
 		plan.CreateContainer: {[]string{"Range", "Hosts", "Termination app#4", "CreateContainer s1 app#4 sha256:app sandbox#2"},
 			"own began 1s, app#4 c9 in s1 created seen 1s"},
-		plan.StartContainer: {[]string{"StartContainer c1", "Link app c1 /var/log/pods/x/app/3.log"}, "own began 0s, app#3 c1 in s1 running seen 0s"},
-		plan.PostStart:      {[]string{"Run run postStart of app c1 ip=10.0.0.7"}, "none"},
-		plan.PreStop:        {[]string{"Run run preStop of app c1 ip=10.0.0.7"}, "none"},
-		plan.StopContainer:  {[]string{"StopContainer c1 0", "Inspect u1"}, "complete began 1s, sandbox s1#0 ready=false seen 1s"},
-		plan.ReadEnd:        {[]string{"End app c1"}, "own began 0s, app#3 c1 in s1 created seen 0s"},
+		plan.StartContainer:  {[]string{"StartContainer c1", "Link app c1 /var/log/pods/x/app/3.log"}, "own began 0s, app#3 c1 in s1 running seen 0s"},
+		plan.UpdateContainer: {[]string{"UpdateContainerResources c1 2 -1"}, "none"},
+		plan.GrowPod:         {[]string{"GrowCgroup", "UpdatePodSandboxResources s1 2"}, "none"},
+		plan.SettlePod:       {[]string{"SettleCgroup", "UpdatePodSandboxResources s1 2"}, "none"},
+		plan.PostStart:       {[]string{"Run run postStart of app c1 ip=10.0.0.7"}, "none"},
+		plan.PreStop:         {[]string{"Run run preStop of app c1 ip=10.0.0.7"}, "none"},
+		plan.StopContainer:   {[]string{"StopContainer c1 0", "Inspect u1"}, "complete began 1s, sandbox s1#0 ready=false seen 1s"},
+		plan.ReadEnd:         {[]string{"End app c1"}, "own began 0s, app#3 c1 in s1 created seen 0s"},
 		plan.RemoveContainer: {[]string{"RemoveContainer c1", "Unlink app c1"},
 			"own began 1s, app#3 c1 in s1 gone seen 1s"},
 		plan.StopSandbox:   {[]string{"StopPodSandbox s1", "Inspect u1"}, "complete began 1s, sandbox s1#0 ready=false seen 1s"},

@@ -244,3 +244,17 @@ func (g Given) memoryLimit() string {
 
 // LowersMemory tells whether a container would have less memory than now, so that what it uses may be more (behaviour 227).
 func (g Given) LowersMemory(now Given) bool { return less(g.memoryLimit(), now.memoryLimit(), true) }
+
+// AsksForMore tells whether a pod is wanted with more than it was given of something that is set aside for it.
+func AsksForMore(wanted, given *pod.Desired) bool {
+	a, b := AllocationOf(wanted.Pod), AllocationOf(given.Pod)
+	more := a.Pod.more(b.Pod)
+	for name, s := range a.Containers {
+		more = more || s.more(b.Containers[name])
+	}
+	return more
+}
+
+func (s Sizes) more(than Sizes) bool {
+	return less(than.CPU.Request, s.CPU.Request, false) || less(than.Memory.Request, s.Memory.Request, false)
+}

@@ -15,7 +15,8 @@ import (
 // Owned tells whether a condition is the node agent's to write. DisruptionTarget has several writers.
 func Owned(t v1.PodConditionType) bool {
 	switch t {
-	case v1.PodScheduled, v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady, v1.ContainersReady, v1.AllContainersRestarting:
+	case v1.PodScheduled, v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady, v1.ContainersReady, v1.AllContainersRestarting,
+		v1.PodResizePending, v1.PodResizeInProgress:
 		return true
 	}
 	return false
@@ -42,9 +43,15 @@ func (v *view) conditions(out *v1.PodStatus) {
 	for i := range own {
 		v.keepTime(&own[i])
 	}
+	for _, c := range v.resizes() {
+		of := c.ObservedGeneration // what was asked for then, whatever the pod's generation is now
+		v.keepTime(&c)
+		c.ObservedGeneration = of
+		own = append(own, c)
+	}
 	for i := range v.prev.Conditions {
 		theirs := &v.prev.Conditions[i]
-		if !slices.ContainsFunc(own, func(c v1.PodCondition) bool { return c.Type == theirs.Type }) {
+		if !resizing(theirs.Type) && !slices.ContainsFunc(own, func(c v1.PodCondition) bool { return c.Type == theirs.Type }) {
 			own = append(own, *theirs.DeepCopy())
 		}
 	}

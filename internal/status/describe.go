@@ -20,14 +20,13 @@ func plain(c *v1.Container, as role) v1.ContainerStatus {
 	return out
 }
 
-// describe is what does not depend on an instance's state (behaviours 136, 165, 191, 276).
+// describe is what does not depend on an instance's state (behaviours 136, 165, 191, 221, 276).
 func (v *view) describe(c *v1.Container, newest *pod.Container) v1.ContainerStatus {
 	out := v1.ContainerStatus{
 		Name: c.Name, Image: cmp.Or(newest.Image, c.Image), ImageID: newest.ImageID, ContainerID: v.id(newest),
-		AllocatedResources: c.Resources.Requests.DeepCopy(),
-		Resources:          &v1.ResourceRequirements{Limits: c.Resources.Limits.DeepCopy(), Requests: c.Resources.Requests.DeepCopy()},
-		VolumeMounts:       v.mounts(c, newest),
+		VolumeMounts: v.mounts(c, newest),
 	}
+	v.resources(&out, newest)
 	if u := newest.User; u != nil {
 		out.User = &v1.ContainerUser{Linux: &v1.LinuxContainerUser{UID: u.UID, GID: u.GID, SupplementalGroups: slices.Clone(u.SupplementalGroups)}}
 	}

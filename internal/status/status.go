@@ -49,6 +49,7 @@ func Of(in Input) v1.PodStatus {
 	out.StartTime = v.startTime()
 	v.addresses(&out)
 	v.containers(&out)
+	v.sizes(&out)
 	v.phase(&out)
 	v.conditions(&out)
 	return out
@@ -82,9 +83,11 @@ func previous(in Input) *v1.PodStatus {
 
 // view is the input with what all parts of a status ask of it.
 type view struct {
-	in   Input
-	pod  *v1.Pod
-	prev *v1.PodStatus // never nil
+	in  Input
+	pod *v1.Pod
+	// allocated is the pod with the resources it was given.
+	allocated *v1.Pod
+	prev      *v1.PodStatus // never nil
 	// sandbox is the newest sandbox there is, nil if there is none.
 	sandbox *pod.Sandbox
 	// inspected is false while nothing is known of the runtime: then the previous status stands.
@@ -109,6 +112,7 @@ func look(in Input) *view {
 			break
 		}
 	}
+	v.allocated = plan.Allocated(in.Desired, in.Memory.Kept.Allocated).Pod
 	stop := in.Memory.Kept.Stop
 	v.stopping = stop != nil
 	live := slices.ContainsFunc(in.Observed.Containers, func(c pod.Container) bool { return c.Live() })

@@ -124,7 +124,7 @@ func (s *Set) add(d *pod.Desired, node Node) *running {
 		observed.Inspected = now // the listing told of everything there is, and this pod was not in it
 	}
 	w := &worker{
-		doer: s.cfg.Doer, ledger: s.cfg.Ledger, notes: s.cfg.Notes, story: &story{node: s.cfg.NodeStatus}, check: s.cfg.Check, poke: s.wake, outcome: s.cfg.Outcome,
+		doer: s.cfg.Doer, ledger: s.cfg.Ledger, notes: s.cfg.Notes, story: &story{node: s.cfg.NodeStatus}, check: s.cfg.Check, poke: s.wake, outcome: s.cfg.Outcome, resized: s.cfg.Resized,
 		log:   s.cfg.Log.With("pod", d.Pod.Namespace+"/"+d.Pod.Name, "uid", uid),
 		inbox: newInbox(d, observed, plan.Facts{}),
 		show:  func(e *Entry) { s.table.show(uid, e) },
@@ -135,13 +135,14 @@ func (s *Set) add(d *pod.Desired, node Node) *running {
 	} else if d.Source == pod.FromAPI {
 		w.memory.Kept.Containers = told(&d.Pod.Status)
 	}
+	w.sizes = w.memory.Kept
 	s.order++
 	r := &running{worker: w, uid: uid, order: s.order}
 	if d.Pod.Name != "" {
 		r.full = pod.FullNameOf(d.Pod)
 	}
 	s.workers[uid] = r
-	w.inbox.mark(w.memory)
+	w.inbox.mark(w.memory, w.size(d), 0)
 	return r
 }
 

@@ -23,6 +23,13 @@ type inputs struct {
 	// stopping, admitted and released are what the worker itself last decided; the Set reads them. A released pod has
 	// no processes any more.
 	stopping, admitted, released bool
+	// sized is the pod with the resources it was given, allocated what these are, nil while it was given none. pending is why it
+	// has not got others.
+	sized     *pod.Desired
+	allocated *plan.Allocation
+	pending   *plan.Pending
+	// told counts what the Set has told the worker; heard is how much of it the worker had heard when it decided this.
+	told, heard uint64
 	// newer is closed when anything changes after this was read.
 	newer <-chan struct{}
 }
@@ -53,16 +60,25 @@ func (b *inbox) tell(d *pod.Desired, f plan.Facts) {
 	same := b.in.desired == d && reflect.DeepEqual(b.in.facts, f)
 	b.mu.Unlock()
 	if !same {
-		b.change(func(in *inputs) { in.desired, in.facts = d, f })
+		b.change(func(in *inputs) {
+			in.desired, in.facts = d, f
+			in.told++
+		})
 	}
 }
 
 // mark notes what the worker decided, and tells whether that changes what other pods may do.
-func (b *inbox) mark(m plan.Memory) bool {
+func (b *inbox) mark(m plan.Memory, sized *pod.Desired, heard uint64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	given := m.Kept.Allocated
+	resized := b.in.allocated != nil && b.in.allocated != given || given != nil && sized != b.in.desired && b.in.sized != sized
+	b.in.sized, b.in.allocated, b.in.pending, b.in.heard = nil, given, m.Kept.Pending, heard
+	if given != nil {
+		b.in.sized = sized
+	}
 	stopping, released := m.Kept.Stop != nil, m.Stage >= plan.Cleaning
-	changed := stopping != b.in.stopping || released != b.in.released
+	changed := resized || stopping != b.in.stopping || released != b.in.released
 	b.in.stopping, b.in.admitted, b.in.released = stopping, !m.Kept.Admitted.IsZero(), released
 	return changed
 }

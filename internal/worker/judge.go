@@ -10,27 +10,32 @@ import (
 )
 
 // judge asks admission about the pods it has not spoken of, oldest first. A pod that the ledger knows as admitted, or
-// that has containers, is not judged again (pains, row 1). The verdicts are the Set's own.
-func (s *Set) judge(listed bool) {
+// that has containers, is not judged again (pains, row 1). No resize is judged before all pods are known that may have a share
+// of the node. The verdicts are the Set's own.
+func (s *Set) judge(listed, ready bool) {
 	var open []*running
-	var staying, ending []*pod.Desired
+	var residents []resident
+	var ending []*pod.Desired
 	for _, w := range s.workers {
 		in := w.inbox.read()
 		switch {
 		case in.released:
 		case in.stopping:
-			ending = append(ending, in.desired)
+			ending = append(ending, w.share(in))
 		case !in.desired.Wanted:
 		case w.verdict.Judged && w.verdict.Admit:
-			staying = append(staying, in.desired)
+			residents = append(residents, resident{running: w, in: in})
 		case w.verdict.Judged:
 		case in.admitted || len(in.observed.Containers) > 0:
 			w.verdict = plan.Verdict{Judged: true, Admit: true}
-			staying = append(staying, in.desired)
+			residents = append(residents, resident{running: w, in: in})
 		default:
 			open = append(open, w)
 		}
 	}
+	s.fewer = len(residents)+len(ending) < s.residents
+	s.resizes(residents, ending, listed && ready)
+	staying := shares(residents, nil)
 	slices.SortFunc(open, func(a, b *running) int { return cmp.Compare(a.order, b.order) })
 	for _, w := range open {
 		in := w.inbox.read()
@@ -45,6 +50,7 @@ func (s *Set) judge(listed bool) {
 		switch {
 		case !w.verdict.Judged:
 		case w.verdict.Admit:
+			w.verdict.Of, w.let = plan.AllocationOf(in.desired.Pod), in.desired
 			staying = append(staying, in.desired)
 		case s.cfg.Rejected != nil:
 			s.cfg.Rejected(w.verdict.Reason)

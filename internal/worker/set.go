@@ -47,6 +47,8 @@ type Config struct {
 	Doer   Doer
 	Ledger Ledger
 	Judge  Judge
+	// Room is admission of resizes; nil grants each.
+	Room Room
 	// LeaveStrays leaves pods alone that only the runtime knows, and that neither the ledger nor the disk says are this
 	// agent's: they may be another agent's. Otherwise they are ended (behaviour 25).
 	LeaveStrays bool
@@ -78,6 +80,9 @@ type Config struct {
 	// it had ended, begun anew because it was wanted again; metrics count with them.
 	Rejected  func(why string)
 	Restarted func(*pod.Desired)
+	// Resized, if set, is told whenever what is remembered of a pod's resources changes: what was remembered before, and is now,
+	// with what admission had said.
+	Resized func(d *pod.Desired, before, after plan.Kept, said plan.Resize)
 	// Check, if set, sees every plan; tests hold invariants with it.
 	Check func(plan.Input, plan.Plan)
 	Log   *slog.Logger
@@ -95,6 +100,9 @@ type Set struct {
 	// found holds pods of which something was found on disk or in cgroups.
 	found map[types.UID]Leftover
 	poke  chan struct{}
+	// residents is how many pods there were when resizes were judged last, and fewer whether there are fewer now.
+	residents int
+	fewer     bool
 
 	order uint64
 }
@@ -109,6 +117,14 @@ type running struct {
 	again *pod.Desired
 	// verdict is what admission said, judged once.
 	verdict plan.Verdict
+	// let is the pod as it was when admission let it in.
+	let *pod.Desired
+	// resize is what was last said of the resources that it asks for; granted is what the worker may take without the Set having
+	// heard of it yet, nil if there is nothing.
+	resize  plan.Resize
+	granted *pod.Desired
+	// grantedAs is which telling of the worker carries it.
+	grantedAs uint64
 	// preempted makes the pod give way to a critical one; nil if it need not.
 	preempted *plan.Order
 }
@@ -136,6 +152,9 @@ func New(cfg Config) *Set {
 	}
 	if cfg.Doomed == nil {
 		cfg.Doomed = func() (map[types.UID]map[string]bool, <-chan struct{}) { return nil, nil }
+	}
+	if cfg.Room == nil {
+		cfg.Room = func(_, _ *pod.Desired, _ []*pod.Desired) plan.Resize { return plan.Resize{Fits: true} }
 	}
 	if cfg.NodeStatus == nil {
 		cfg.NodeStatus = func() status.Node { return status.Node{} }
@@ -282,7 +301,7 @@ func (s *Set) reconcile(n news) []*running {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fresh := s.begin(n.wanted, n.node)
-	s.judge(!n.node.Relisted.IsZero())
+	s.judge(!n.node.Relisted.IsZero(), n.wanted.Ready)
 	for _, w := range s.workers {
 		s.inform(w, n)
 	}
@@ -310,7 +329,7 @@ func (s *Set) inform(w *running, n news) {
 		SourcesReady: n.wanted.knows(d) || n.wanted.supersedes(d),
 		RuntimeUp:    n.node.RuntimeUp, RuntimeMessage: n.node.RuntimeMessage,
 		NetworkReady: n.node.NetworkReady, NetworkMessage: n.node.NetworkMessage,
-		Rival: s.rival(w), Verdict: w.verdict, Order: stricter(w.preempted, n.orders[w.uid]), Staying: n.node.Staying,
+		Rival: s.rival(w), Verdict: w.verdict, Resize: w.resize, Order: stricter(w.preempted, n.orders[w.uid]), Staying: n.node.Staying,
 		Health: n.health[w.uid], Probing: n.health != nil, Content: n.content[w.uid], Logins: n.logins[w.uid], Keep: s.cfg.Keep, Doomed: n.doomed[w.uid], CrashCap: s.cfg.CrashCap,
 	})
 }

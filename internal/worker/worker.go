@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"log/slog"
+	"reflect"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -40,6 +41,13 @@ type worker struct {
 
 	memory plan.Memory
 	saved  []byte // the record as it was saved last
+	// sized is the pod of the source wanted with the resources of given in place of its own.
+	sized, wanted *pod.Desired
+	given         *plan.Allocation
+	// sizes is what was remembered of resources when resized was told last.
+	sizes plan.Kept
+	// resized is told of changes to what is remembered of resources; nil is fine.
+	resized func(d *pod.Desired, before, after plan.Kept, said plan.Resize)
 	// unsaved is why the ledger refuses records, and retry when to try again.
 	unsaved error
 	retry   time.Time
@@ -61,8 +69,10 @@ func (w *worker) run(ctx context.Context) bool {
 		}
 		w.notice(in, p, now)
 		w.save(ctx, in.desired, p.Memory.Kept, now)
+		w.tellResized(in, p.Memory.Kept)
 		w.memory = p.Memory
-		changed := w.inbox.mark(w.memory)
+		sized := w.size(in.desired)
+		changed := w.inbox.mark(w.memory, sized, in.told)
 		if changed || w.memory.Stage == plan.Waiting && !in.facts.Verdict.Judged && !in.observed.Inspected.IsZero() {
 			w.poke()
 		}
@@ -70,7 +80,7 @@ func (w *worker) run(ctx context.Context) bool {
 			w.show(w.story.entry(in, w.memory, nil, p.Waits, now))
 			return true
 		}
-		begun := flights.want(ctx, in.desired, w.allowed(p.Effects, flights), plan.Seen{Observed: in.observed, Memory: w.memory})
+		begun := flights.want(ctx, sized, w.allowed(p.Effects, flights), plan.Seen{Observed: in.observed, Memory: w.memory})
 		w.tellBegun(in.desired, begun, now)
 		w.show(w.story.entry(in, w.memory, flights.views(), p.Waits, now))
 		if !w.await(ctx, flights, in.newer, w.wakeAt(p.WakeAt)) {
@@ -117,6 +127,27 @@ func (w *worker) learn(flights *flights, o plan.Outcome) {
 		w.outcome(w.inbox.read().desired, o)
 	}
 	w.tellEnded(o)
+}
+
+// size is a pod with the resources that it was given.
+func (w *worker) size(d *pod.Desired) *pod.Desired {
+	if given := w.memory.Kept.Allocated; w.sized == nil || w.wanted != d || w.given != given {
+		w.sized, w.wanted, w.given = plan.Allocated(d, given), d, given
+	}
+	return w.sized
+}
+
+// tellResized tells of what has changed about resources since it told last.
+func (w *worker) tellResized(in inputs, after plan.Kept) {
+	before := w.sizes
+	if w.resized == nil || before.Allocated == after.Allocated &&
+		reflect.DeepEqual(before.Pending, after.Pending) && reflect.DeepEqual(before.Resizing, after.Resizing) {
+		return
+	}
+	w.sizes = after
+	if before.Allocated != nil {
+		w.resized(in.desired, before, after, in.facts.Resize)
+	}
 }
 
 // save writes what must survive a crash, before anything is done about it. A ledger that cannot be written is said

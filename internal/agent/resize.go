@@ -1,0 +1,17 @@
+package agent
+
+import (
+	"github.com/bosun-project/bosun/internal/admission"
+	"github.com/bosun-project/bosun/internal/plan"
+	"github.com/bosun-project/bosun/internal/pod"
+)
+
+// resizable is admission of resizes with what this node is now.
+func (a *Agent) resizable(wanted, given *pod.Desired, running []*pod.Desired) plan.Resize {
+	k := &a.cfg.Kubelet
+	return admission.Resize(wanted, given, running, admission.Node{
+		Name: a.host.Name, Allocatable: a.settings.allocatable,
+		StaticCPUs: k.CPUManagerPolicy == "static", StaticMemory: k.MemoryManagerPolicy == "Static",
+		LimitedSwap: k.MemorySwap.SwapBehavior == "LimitedSwap" && a.settings.cgroupVersion() == 2 && a.host.Swap > 0,
+	})
+}
