@@ -51,9 +51,11 @@ const (
 	// soonest is the least time between two attempts where nobody answered, whatever else is heard.
 	soonest = 500 * time.Millisecond
 	// patience is after how many attempts it is spoken of a server that has trouble, takenPatience of a name that is taken by a
-	// pod that is not in the list: some two minutes, for most likely the list is late.
-	patience      = 5
-	takenPatience = 8
+	// pod that is not in the list: some two minutes, for most likely the list is late. refusedPatience is for what the server does
+	// not want: a new cluster has no priority classes and no namespaces for its first second or two.
+	patience        = 5
+	takenPatience   = 8
+	refusedPatience = 3
 )
 
 // Pauses between attempts for one name: nobody answered; another pod has the name; the server does not want it.
@@ -346,7 +348,7 @@ func (l *Loop) fail(t *turn, a answer, now time.Time) {
 	pauses, tries := unheardPauses, patience
 	switch {
 	case refused:
-		pauses = refusedPauses
+		pauses, tries = refusedPauses, refusedPatience
 	case apierrors.IsAlreadyExists(a.err) || apierrors.IsConflict(a.err):
 		pauses, tries = takenPauses, takenPatience
 	}
@@ -354,7 +356,7 @@ func (l *Loop) fail(t *turn, a answer, now time.Time) {
 	t.failed, t.lost = now, !answered
 	t.pause = pauses.Next(t.pause)
 	t.again = now.Add(backoff.Jitter(t.pause, 0.2, string(a.action.FullName())))
-	if refused || answered && t.tries == tries {
+	if refused && t.tries >= tries || answered && t.tries == tries {
 		l.say(t, a.action, string(apierrors.ReasonForError(a.err)), a.err.Error())
 	}
 }

@@ -217,6 +217,25 @@ func TestNotes(t *testing.T) {
 	}
 }
 
+// TestNewCluster: in its first moments an API server lacks what static pods need; that it has no mirrors for so long is nothing to tell.
+func TestNewCluster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.Fail = func(_, name string) error {
+			return apierrors.NewForbidden(podapi.Resource, name, errors.New("no PriorityClass with name system-node-critical was found"))
+		}
+		w.static.Set(wants(static("a", "a1"), static("b", "b1")))
+		defer w.start()()
+		time.Sleep(1500 * time.Millisecond)
+		w.Locked(func() { w.Fail = nil })
+		time.Sleep(3 * time.Second)
+		w.check()
+		if len(w.notes) != 0 {
+			t.Errorf("notes: %+v", w.notes)
+		}
+	})
+}
+
 // TestLateWatch: a watch that is a minute late makes deletes no more than one, and nothing wrong.
 func TestLateWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
