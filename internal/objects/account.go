@@ -14,14 +14,22 @@ import (
 // accountKey is one service account.
 type accountKey struct{ namespace, name string }
 
-const accountKind = "ServiceAccount"
+const (
+	accountKind = "ServiceAccount"
+	// brief is how long an answer is waited for when an older one would do.
+	brief = 2 * time.Second
+)
 
 // Account returns the service account of a pod, with its identity and annotations. A node may not follow service accounts,
 // so each call asks the API server, again after a short while if that has not heard yet that the pod is on this node, at most
 // for Config.Patience. While the API server is away, what was heard last serves.
 func (l *Loop) Account(ctx context.Context, p *v1.Pod) (*v1.ServiceAccount, error) {
 	k := accountKey{p.Namespace, content.AccountOf(p)}
-	asking, cancel := context.WithTimeout(ctx, l.cfg.Patience)
+	known, patience := l.recallAccount(k), l.cfg.Patience
+	if known != nil {
+		patience = min(patience, brief)
+	}
+	asking, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var pause time.Duration
 	var problem error
@@ -33,10 +41,8 @@ func (l *Loop) Account(ctx context.Context, p *v1.Pod) (*v1.ServiceAccount, erro
 		if asking.Err() == nil {
 			problem = err
 		}
-		if away(err) {
-			if a := l.recallAccount(k); a != nil && ctx.Err() == nil {
-				return a, nil
-			}
+		if known != nil && ctx.Err() == nil && away(err) {
+			return known, nil
 		}
 		if !passing(err) {
 			return nil, fmt.Errorf("failed to get service account %s/%s: %s", k.namespace, k.name, said(err))

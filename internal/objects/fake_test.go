@@ -148,10 +148,17 @@ func (s *server) FollowTrustBundles(ctx context.Context, tell func([]*certificat
 	followed(ctx, s, "cluster trust bundles", tell)
 }
 
-func (s *server) Account(_ context.Context, ns, name string) (*v1.ServiceAccount, error) {
+func (s *server) Account(ctx context.Context, ns, name string) (*v1.ServiceAccount, error) {
+	what := "serviceaccount " + ns + "/" + name
+	s.mu.Lock()
+	silent := s.silent[what]
+	s.mu.Unlock()
+	if silent {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	what := "serviceaccount " + ns + "/" + name
 	if s.down != nil {
 		return nil, s.down
 	}
