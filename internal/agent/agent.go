@@ -36,6 +36,7 @@ import (
 	"github.com/bosun-project/bosun/internal/serve"
 	"github.com/bosun-project/bosun/internal/shutdown"
 	"github.com/bosun-project/bosun/internal/source"
+	"github.com/bosun-project/bosun/internal/stats"
 	"github.com/bosun-project/bosun/internal/userns"
 	"github.com/bosun-project/bosun/internal/worker"
 )
@@ -92,6 +93,7 @@ type Agent struct {
 	ids      *userns.Ranges
 	metrics  *metrics.Metrics
 	rotator  *containerlog.Rotator
+	stats    *stats.Reader
 	prober   *probe.Loop
 	cgroups  *cgroups
 	limits   *limits.Loop
@@ -204,6 +206,9 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 	a.buildProber()
 	a.buildLimits()
 	a.buildShutdown()
+	if err := a.buildStats(); err != nil {
+		return err
+	}
 	if a.member != nil {
 		a.buildReporter()
 		a.buildMirrors()
@@ -221,7 +226,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	runAll(ctx, a.log, slices.Concat(a.membership(), a.ending(), a.machine(), []actor{
 		{"observer", a.observer.Run}, {"node facts", a.tellNode}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}, {"cleaner", a.cleaner.Run},
 		{"image garbage", a.garbage.Run}, {"container garbage", a.dead.Run},
-		{"log rotation", a.rotator.Run}, {"prober", a.prober.Run}, {"addresses", a.addresses}, {"range of pod addresses", a.tellRange}, {"limits", a.limits.Run},
+		{"log rotation", a.rotator.Run}, {"prober", a.prober.Run}, {"addresses", a.addresses}, {"range of pod addresses", a.tellRange}, {"limits", a.limits.Run}, {"measuring of volumes", a.stats.Run},
 	}, a.sources, a.faces))
 	stop()
 	ledgers.Wait()

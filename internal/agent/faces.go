@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/containerlog"
+	"github.com/bosun-project/bosun/internal/host"
 	"github.com/bosun-project/bosun/internal/machine"
 	"github.com/bosun-project/bosun/internal/metrics"
 	"github.com/bosun-project/bosun/internal/names"
@@ -31,12 +32,14 @@ const AdminSocket = "bosun.sock"
 func (a *Agent) buildFaces(level *slog.LevelVar) error {
 	k := &a.cfg.Kubelet
 	a.hearing = serve.Fresh("syncloop", func() time.Time { return a.observer.Listing().Value().Began }, stale(k.SyncFrequency.Duration))
+	who := host.Who()
 	config := serve.Config{
 		Pods: a.set.Table(), Status: func(e *worker.Entry) v1.PodStatus { return e.Status },
 		PodLogsDir: k.PodLogsDir, Notes: func() []note.Note { return a.notes.All("") },
 		Problems: func() []source.Problem { return a.merge.Cell().Value().Problems },
 		Troubles: a.troubles, Waits: a.waits,
 		Machine: machine.Read, Pulls: a.puller.Progress, Streams: a.client, Numbers: a.metrics,
+		Usage: a.stats, NodeName: a.host.Name, OSImage: who.OSImage, Kernel: who.Kernel,
 		Checks:    []serve.Check{a.hearing},
 		Debugging: defaultOn(k.EnableDebuggingHandlers), Profiling: defaultOn(k.EnableProfilingHandler),
 		MirrorUID: a.mirrorUID, Forward: a.client, Containers: a.client, CheckpointsDir: filepath.Join(a.cfg.RootDir, "checkpoints"),

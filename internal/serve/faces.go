@@ -16,6 +16,7 @@ import (
 	"github.com/bosun-project/bosun/internal/note"
 	"github.com/bosun-project/bosun/internal/runtime"
 	"github.com/bosun-project/bosun/internal/source"
+	"github.com/bosun-project/bosun/internal/usage"
 	"github.com/bosun-project/bosun/internal/worker"
 )
 
@@ -52,6 +53,11 @@ type Numbers interface {
 	Healthcheck(name string, ok bool)
 }
 
+// Usage reads what the node and its pods use. What it gives is shared and not changed.
+type Usage interface {
+	Read(ctx context.Context, depth usage.Depth) (*usage.Snapshot, error)
+}
+
 // Config is where the answers come from. Pods and Status are needed; what else is nil or empty is not served, or empty.
 type Config struct {
 	Pods   Pods
@@ -74,6 +80,9 @@ type Config struct {
 	Forward    Forwarder
 	Containers Containers
 	Numbers    Numbers
+	// Usage is for /stats/summary, /metrics/resource and /metrics/cadvisor; the others are what these tell of the node beside.
+	Usage                     Usage
+	NodeName, OSImage, Kernel string
 	// CheckpointsDir is where checkpoints of containers go; empty: none are made.
 	CheckpointsDir string
 	// SystemLogsDir is the directory that /logs/ shows (/var/log); empty is enableSystemLogHandler off.
@@ -110,6 +119,8 @@ type Faces struct {
 	now func() time.Time
 	// journal is the command that reads the system's journal.
 	journal string
+	// machine is the description of the machine once somebody asked for it.
+	machine described
 }
 
 // New builds the faces; Handler serves them.

@@ -57,7 +57,7 @@ const (
 )
 
 func (f *Faces) routes() []route {
-	return slices.Concat(f.tableRoutes(), f.actingRoutes(), f.nodeRoutes(), f.debugRoutes())
+	return slices.Concat(f.tableRoutes(), f.usageRoutes(), f.actingRoutes(), f.nodeRoutes(), f.debugRoutes())
 }
 
 // tableRoutes answer from the published tables.
@@ -79,6 +79,18 @@ func (f *Faces) tableRoutes() []route {
 		{methods: "GET", path: "/debug/pods" + podPath, doors: everywhere, debug: true, serve: f.debugPod},
 		{methods: "GET", path: "/debug/pulls", doors: everywhere, debug: true, serve: f.debugPulls},
 		{methods: "GET", path: "/events", doors: everywhere, debug: true, serve: f.events},
+	}
+}
+
+// usageRoutes tell what the node and its pods use.
+func (f *Faces) usageRoutes() []route {
+	if f.cfg.Usage == nil {
+		return nil
+	}
+	return []route{
+		{methods: "GET POST", path: "/stats/summary", doors: everywhere, serve: f.statsSummary},
+		{methods: "GET", path: "/metrics/resource", doors: everywhere, serve: f.resourceMetrics},
+		{methods: "GET", path: "/metrics/cadvisor", doors: everywhere, serve: f.cadvisorMetrics},
 	}
 }
 
