@@ -8,6 +8,7 @@ import (
 	certificates "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
 	node "k8s.io/api/node/v1"
+	storage "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/cluster"
@@ -64,6 +65,18 @@ func (o apiObjects) FollowTrustBundles(ctx context.Context, tell func([]*certifi
 
 func (o apiObjects) Account(ctx context.Context, namespace, name string) (*v1.ServiceAccount, error) {
 	return o.client.GetServiceAccount(ctx, namespace, name)
+}
+
+func (o apiObjects) FollowClaim(ctx context.Context, namespace, name string, tell func(*v1.PersistentVolumeClaim, error)) {
+	o.client.FollowClaim(ctx, namespace, name, one(tell))
+}
+
+func (o apiObjects) FollowVolume(ctx context.Context, name string, tell func(*v1.PersistentVolume, error)) {
+	o.client.FollowVolume(ctx, name, one(tell))
+}
+
+func (o apiObjects) FollowCSIDrivers(ctx context.Context, tell func([]*storage.CSIDriver, error)) {
+	o.client.FollowCSIDrivers(ctx, all(tell))
 }
 
 func (o apiObjects) Token(ctx context.Context, namespace, account string, r *authentication.TokenRequest) (*authentication.TokenRequest, error) {

@@ -7,6 +7,7 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -58,6 +59,11 @@ func (c *Client) FollowServices(ctx context.Context, tell func(Listing[*corev1.S
 // FollowRuntimeClasses follows the runtime classes.
 func (c *Client) FollowRuntimeClasses(ctx context.Context, tell func(Listing[*nodev1.RuntimeClass])) {
 	follow(ctx, c, all("runtime classes", nodev1.SchemeGroupVersion, "runtimeclasses", &nodev1.RuntimeClassList{}), tell)
+}
+
+// FollowCSIDrivers follows what the cluster knows of CSI drivers.
+func (c *Client) FollowCSIDrivers(ctx context.Context, tell func(Listing[*storagev1.CSIDriver])) {
+	follow(ctx, c, all("CSI drivers", storagev1.SchemeGroupVersion, "csidrivers", &storagev1.CSIDriverList{}), tell)
 }
 
 // FollowConfigMap follows one ConfigMap.

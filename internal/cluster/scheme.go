@@ -7,6 +7,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -16,7 +17,8 @@ import (
 // to it; so name types one by one and do not call the AddToScheme of a group.
 var known = map[schema.GroupVersion][]runtime.Object{
 	corev1.SchemeGroupVersion: {
-		&corev1.ConfigMap{}, &corev1.ConfigMapList{}, &corev1.Event{}, &corev1.Node{}, &corev1.NodeList{}, &corev1.Pod{}, &corev1.PodList{},
+		&corev1.ConfigMap{}, &corev1.ConfigMapList{}, &corev1.Event{}, &corev1.Node{}, &corev1.NodeList{}, &corev1.PersistentVolume{},
+		&corev1.PersistentVolumeClaim{}, &corev1.Pod{}, &corev1.PodList{},
 		&corev1.Secret{}, &corev1.SecretList{}, &corev1.Service{}, &corev1.ServiceAccount{}, &corev1.ServiceList{},
 	},
 	coordinationv1.SchemeGroupVersion: {&coordinationv1.Lease{}},
@@ -27,6 +29,9 @@ var known = map[schema.GroupVersion][]runtime.Object{
 	authenticationv1.SchemeGroupVersion: {&authenticationv1.TokenRequest{}, &authenticationv1.TokenReview{}},
 	authorizationv1.SchemeGroupVersion:  {&authorizationv1.SubjectAccessReview{}},
 	nodev1.SchemeGroupVersion:           {&nodev1.RuntimeClass{}, &nodev1.RuntimeClassList{}},
+	storagev1.SchemeGroupVersion: {
+		&storagev1.CSIDriver{}, &storagev1.CSIDriverList{}, &storagev1.CSINode{}, &storagev1.VolumeAttachment{},
+	},
 }
 
 func newScheme() *runtime.Scheme {

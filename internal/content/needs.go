@@ -19,6 +19,10 @@ type Needs struct {
 	Tokens      []Token
 	// TrustBundles tells that ClusterTrustBundles are needed: they are found by signer and labels, so all are.
 	TrustBundles bool
+	// Claims are those of persistent volumes, in the pod's namespace. Drivers tells that what the cluster knows of CSI drivers is
+	// needed.
+	Claims  []string
+	Drivers bool
 	// Services tells that containers get variables of services: at least of the master services (behaviour 69).
 	Services bool
 	// RuntimeClass is the name of one; empty if the pod names none.
@@ -67,8 +71,25 @@ func NeedsOfVolume(p *v1.Pod, v *v1.Volume) Needs {
 
 // Live tells whether the files of a volume follow something that changes while the pod runs: objects of the API, or the
 // pod's own labels, annotations and resources. It must then be set up again after a change.
+//
+// A volume of a driver or of a claim is among them: it may have to be published again, or have grown.
 func Live(v *v1.Volume) bool {
-	return v.ConfigMap != nil || v.Secret != nil || v.Projected != nil || v.DownwardAPI != nil
+	return v.CSI != nil || Claimed(v) || v.ConfigMap != nil || v.Secret != nil || v.Projected != nil || v.DownwardAPI != nil
+}
+
+// Claimed tells whether a volume is that of a claim.
+func Claimed(v *v1.Volume) bool { return v.PersistentVolumeClaim != nil || v.Ephemeral != nil }
+
+// ClaimOf is the name of the claim of a volume; empty if it has none. A generic ephemeral volume has one that is made for it
+// (behaviour 197).
+func ClaimOf(p *v1.Pod, v *v1.Volume) string {
+	switch {
+	case v.PersistentVolumeClaim != nil:
+		return v.PersistentVolumeClaim.ClaimName
+	case v.Ephemeral != nil:
+		return p.Name + "-" + v.Name
+	}
+	return ""
 }
 
 // AccountOf is the service account of a pod.
@@ -104,19 +125,20 @@ func eachContainer(p *v1.Pod, visit func(*v1.Container)) {
 
 // gathering collects needs.
 type gathering struct {
-	configMaps, secrets map[string]bool
-	tokens              map[Token]bool
-	trustBundles        bool
+	configMaps, secrets, claims map[string]bool
+	tokens                      map[Token]bool
+	trustBundles, drivers       bool
 }
 
 func newGathering() *gathering {
-	return &gathering{configMaps: map[string]bool{}, secrets: map[string]bool{}, tokens: map[Token]bool{}}
+	return &gathering{configMaps: map[string]bool{}, secrets: map[string]bool{}, claims: map[string]bool{}, tokens: map[Token]bool{}}
 }
 
 func (g *gathering) needs() Needs {
 	return Needs{
 		ConfigMaps: slices.Sorted(maps.Keys(g.configMaps)), Secrets: slices.Sorted(maps.Keys(g.secrets)),
 		Tokens: slices.SortedFunc(maps.Keys(g.tokens), compareTokens), TrustBundles: g.trustBundles,
+		Claims: slices.Sorted(maps.Keys(g.claims)), Drivers: g.drivers,
 	}
 }
 
@@ -151,6 +173,14 @@ func (g *gathering) volume(p *v1.Pod, v *v1.Volume) {
 		for i := range v.Projected.Sources {
 			g.projection(p, &v.Projected.Sources[i])
 		}
+	case v.CSI != nil:
+		g.drivers = true
+		if ref := v.CSI.NodePublishSecretRef; ref != nil {
+			add(g.secrets, ref.Name)
+		}
+	case Claimed(v):
+		g.drivers = true
+		add(g.claims, ClaimOf(p, v))
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	certificates "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
 	node "k8s.io/api/node/v1"
+	storage "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -134,6 +135,12 @@ func empty(kind string) runtime.Object {
 		return &node.RuntimeClassList{}
 	case "ClusterTrustBundleList":
 		return &certificates.ClusterTrustBundleList{}
+	case "PersistentVolumeClaim":
+		return &v1.PersistentVolumeClaim{}
+	case "PersistentVolume":
+		return &v1.PersistentVolume{}
+	case "CSIDriverList":
+		return &storage.CSIDriverList{}
 	case "ServiceAccount":
 		return &v1.ServiceAccount{}
 	case "TokenRequest":

@@ -9,6 +9,7 @@ import (
 	certificates "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
 	node "k8s.io/api/node/v1"
+	storage "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 )
@@ -25,6 +26,9 @@ type Cluster interface {
 	FollowTrustBundles(ctx context.Context, tell func([]*certificates.ClusterTrustBundle, error))
 	// Account asks once for a service account.
 	Account(ctx context.Context, namespace, name string) (*v1.ServiceAccount, error)
+	FollowClaim(ctx context.Context, namespace, name string, tell func(*v1.PersistentVolumeClaim, error))
+	FollowVolume(ctx context.Context, name string, tell func(*v1.PersistentVolume, error))
+	FollowCSIDrivers(ctx context.Context, tell func([]*storage.CSIDriver, error))
 	// Token asks once for a token of a service account.
 	Token(ctx context.Context, namespace, account string, r *authentication.TokenRequest) (*authentication.TokenRequest, error)
 }

@@ -9,6 +9,7 @@ import (
 	certificates "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
 	node "k8s.io/api/node/v1"
+	storage "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -22,6 +23,9 @@ const (
 	services                       // all services
 	runtimeClasses                 // all runtime classes
 	trustBundles                   // all ClusterTrustBundles
+	claims                         // one PersistentVolumeClaim
+	volumes                        // one PersistentVolume
+	drivers                        // all CSIDrivers
 )
 
 // key is one thing that is followed. Lists of all have neither namespace nor name.
@@ -43,6 +47,12 @@ func (k key) String() string {
 		return "runtime classes"
 	case trustBundles:
 		return "cluster trust bundles"
+	case claims:
+		return "claim " + k.namespace + "/" + k.name
+	case volumes:
+		return "persistent volume " + k.name
+	case drivers:
+		return "CSI drivers"
 	}
 	return "nothing"
 }
@@ -61,8 +71,8 @@ type entry struct {
 	frozen bool
 
 	// known tells that the API server has answered, or Config.Keep in its place. value is then what there is: *v1.ConfigMap,
-	// *v1.Secret, []*v1.Service, []*node.RuntimeClass or []*certificates.ClusterTrustBundle; nil for an object that does not
-	// exist.
+	// *v1.Secret, *v1.PersistentVolumeClaim, *v1.PersistentVolume, []*v1.Service, []*node.RuntimeClass,
+	// []*certificates.ClusterTrustBundle or []*storage.CSIDriver; nil for an object that does not exist.
 	known bool
 	value any
 	// err is why nothing is known yet.
@@ -143,6 +153,12 @@ func (l *Loop) ask(ctx context.Context, k key, tell func(any, error)) {
 		l.cfg.Cluster.FollowRuntimeClasses(ctx, func(all []*node.RuntimeClass, err error) { tell(all, err) })
 	case trustBundles:
 		l.cfg.Cluster.FollowTrustBundles(ctx, func(all []*certificates.ClusterTrustBundle, err error) { tell(all, err) })
+	case claims:
+		l.cfg.Cluster.FollowClaim(ctx, k.namespace, k.name, func(p *v1.PersistentVolumeClaim, err error) { tell(trimClaim(p), err) })
+	case volumes:
+		l.cfg.Cluster.FollowVolume(ctx, k.name, func(p *v1.PersistentVolume, err error) { tell(trimVolume(p), err) })
+	case drivers:
+		l.cfg.Cluster.FollowCSIDrivers(ctx, func(all []*storage.CSIDriver, err error) { tell(all, err) })
 	}
 }
 
@@ -201,6 +217,7 @@ func (l *Loop) learn(e *entry, value any, now time.Time) (changed bool) {
 	}
 	e.known, e.value, e.err = true, value, nil
 	e.tellReaders()
+	l.bind(e, now)
 	switch {
 	case !wasKnown && !e.gaveUp, e.key.kind == services && wasKnown:
 		// Nobody has made anything from what was before; and variables of running containers never change.

@@ -7,6 +7,7 @@ import (
 	certificates "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
 	node "k8s.io/api/node/v1"
+	storage "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
@@ -23,6 +24,12 @@ func (k key) kindName() string {
 		return "RuntimeClassList"
 	case trustBundles:
 		return "ClusterTrustBundleList"
+	case claims:
+		return "PersistentVolumeClaim"
+	case volumes:
+		return "PersistentVolume"
+	case drivers:
+		return "CSIDriverList"
 	}
 	return ""
 }
@@ -44,6 +51,12 @@ func (l *Loop) store(k key, value any) {
 		kept = &node.RuntimeClassList{Items: values(value)}
 	case []*certificates.ClusterTrustBundle:
 		kept = &certificates.ClusterTrustBundleList{Items: values(value)}
+	case *v1.PersistentVolumeClaim:
+		kept = value
+	case *v1.PersistentVolume:
+		kept = value
+	case []*storage.CSIDriver:
+		kept = &storage.CSIDriverList{Items: values(value)}
 	}
 	l.cfg.Keep.Store(k.kindName(), k.namespace, k.name, kept)
 }
@@ -100,6 +113,12 @@ func (l *Loop) recall(e *entry) {
 	case *node.RuntimeClassList:
 		value = pointers(kept.Items)
 	case *certificates.ClusterTrustBundleList:
+		value = pointers(kept.Items)
+	case *v1.PersistentVolumeClaim:
+		value = kept
+	case *v1.PersistentVolume:
+		value = kept
+	case *storage.CSIDriverList:
 		value = pointers(kept.Items)
 	default:
 		return

@@ -223,6 +223,16 @@ func (l *Loop) keysOf(namespace string, n content.Needs) map[key]bool {
 	if n.TrustBundles {
 		keys[key{kind: trustBundles}] = true
 	}
+	if n.Drivers {
+		keys[key{kind: drivers}] = true
+	}
+	for _, name := range n.Claims {
+		k := key{claims, namespace, name}
+		keys[k] = true
+		if e := l.entries[k]; e != nil && volumeOf(e.value) != "" {
+			keys[key{volumes, "", volumeOf(e.value)}] = true
+		}
+	}
 	return keys
 }
 

@@ -8,6 +8,8 @@ import (
 	certificates "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
 	node "k8s.io/api/node/v1"
+	storage "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -52,6 +54,8 @@ func same(a, b any) bool {
 	case *v1.Secret:
 		b, ok := b.(*v1.Secret)
 		return ok && a.Type == b.Type && maps.EqualFunc(a.Data, b.Data, bytes.Equal)
+	case *v1.PersistentVolumeClaim, *v1.PersistentVolume, []*storage.CSIDriver:
+		return equality.Semantic.DeepEqual(a, b)
 	case []*node.RuntimeClass:
 		b, ok := b.([]*node.RuntimeClass)
 		return ok && slices.EqualFunc(a, b, func(a, b *node.RuntimeClass) bool { return a.UID == b.UID && a.ResourceVersion == b.ResourceVersion })
@@ -69,6 +73,11 @@ func grown(old, value any) bool {
 	switch value := value.(type) {
 	case *v1.ConfigMap, *v1.Secret:
 		return old == nil
+	case *v1.PersistentVolumeClaim, *v1.PersistentVolume: // all that is kept of them is waited for
+		return true
+	case []*storage.CSIDriver:
+		old, _ := old.([]*storage.CSIDriver)
+		return len(value) > len(old)
 	case []*node.RuntimeClass:
 		old, _ := old.([]*node.RuntimeClass)
 		return len(value) > len(old)
