@@ -19,8 +19,18 @@ type record struct {
 	// Updated is when it was changed last.
 	Updated time.Time `json:"updated"`
 	// Grants say who may use the image without a pull of its own, by repository: the same content may be free in one and
-	// not in another.
+	// not in another. A repository that is not among them is not where this node has pulled the image from.
 	Grants map[string]grant `json:"grants,omitempty"`
+	// Lost tells that it is not known any more from where it was pulled.
+	Lost bool `json:"lost,omitempty"`
+}
+
+// of is what is known of the image as one of a repository, and whether this node has pulled it from there. Named tells that
+// the image on the node has a name in that repository; otherwise it was asked for in another way, such as by its ID, and
+// whoever has pulled it has done so for that, too.
+func (r record) of(repository string, named bool) (grant, bool) {
+	g, pulled := r.Grants[repository]
+	return g, pulled || r.Lost || !named
 }
 
 // grant says whose logins have brought an image from a repository. The zero value is nobody's.

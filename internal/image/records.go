@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
+	"iter"
 	"log/slog"
 	"maps"
 	"slices"
@@ -83,7 +84,7 @@ func (r *Records) recall(key string, value []byte) {
 	if ref, ok := strings.CutPrefix(key, pulledKey); ok {
 		var known record
 		if err := json.Unmarshal(value, &known); err != nil {
-			known = record{}
+			known = record{Lost: true}
 			r.log.Warn("it is not known any more who has pulled an image: pods that use it pull it again", "image", ref)
 		}
 		r.pulled[ref] = known
@@ -167,16 +168,15 @@ func (r *Records) share(ctx context.Context, ref, repository string, by credenti
 func (r *Records) add(ref, repository string, g grant) map[string][]byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	was, known := r.pulled[ref]
-	with, changed := was.Grants[repository].with(g)
+	was := r.pulled[ref]
+	before, known := was.Grants[repository]
+	with, changed := before.with(g)
 	if known && !changed {
 		return nil
 	}
-	now := record{Updated: time.Now(), Grants: map[string]grant{}}
+	now := record{Updated: time.Now(), Grants: map[string]grant{}, Lost: was.Lost}
 	maps.Copy(now.Grants, was.Grants)
-	if changed {
-		now.Grants[repository] = with
-	}
+	now.Grants[repository] = with
 	r.pulled[ref] = now
 	text, err := json.Marshal(now)
 	if err != nil { // a clock beyond the year 9999; what cannot be read counts as nobody's
@@ -185,12 +185,37 @@ func (r *Records) add(ref, repository string, g grant) map[string][]byte {
 	return map[string][]byte{pulledKey + ref: text}
 }
 
-// known is what is known of an image on the node: whether this node has pulled it, and who may use it.
-func (r *Records) known(name, ref string) (grant, bool) {
+// known is what is known of an image on the node: whether this node has pulled it, and who may use it. Named is as in record.of.
+func (r *Records) known(name, ref string, named bool) (grant, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	rec, pulled := r.pulled[ref]
-	return rec.Grants[repositoryOf(name)], pulled || r.pulling[name] > 0 || r.torn[name]
+	if rec, pulled := r.pulled[ref]; pulled {
+		if g, pulled := rec.of(repositoryOf(name), named); pulled {
+			return g, true
+		}
+	}
+	return grant{}, r.perhaps(name, named)
+}
+
+// perhaps tells whether a pull that has not told its end yet may have brought an image. It needs mu.
+func (r *Records) perhaps(name string, named bool) bool {
+	switch {
+	case !named:
+		return len(r.pulling)+len(r.torn) > 0
+	case r.pulling[name] > 0 || r.torn[name]:
+		return true
+	case !strings.Contains(name, "@"): // another tag is another image
+		return false
+	}
+	repository := repositoryOf(name)
+	for _, names := range []iter.Seq[string]{maps.Keys(r.pulling), maps.Keys(r.torn)} {
+		for other := range names {
+			if repositoryOf(other) == repository {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // claimOf is what a pod has to show, in the words of records.

@@ -236,6 +236,45 @@ func TestRepositoriesAreToldApart(t *testing.T) {
 	})
 }
 
+// An image that somebody has put on the node stays free under its own name, whatever else of the same content is pulled; but
+// nobody gets at what was pulled by asking for it in another way.
+func TestPreloadedImageThatIsPulledElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const free, digest = "reg.io/free:v1", "@sha256:7ddc37c52e4d3a9a1a2c9a5c2ff8b2a0e2c8e4d7c5b6a7980f1e2d3c4b5a6978"
+		id := "sha256:" + strings.Repeat("d", 64)
+		f, b := &fake{pull: private("jane")}, &book{}
+		p := verifier(f, b, NeverVerifyPreloadedImages)
+		both := &runtimeapi.Image{Id: id, RepoTags: []string{free, app}, RepoDigests: []string{"reg.io/free" + digest, "reg.io/team/app" + digest}}
+		f.pull = func(ctx context.Context, name string, auth *runtimeapi.AuthConfig) error {
+			// As soon as it is there, before its record is: only who asks for the other name gets it.
+			f.mu.Lock()
+			f.keep(both, free, app, id, "reg.io/free"+digest, "reg.io/team/app"+digest)
+			f.mu.Unlock()
+			for name, want := range map[string]string{free: "present", app: "ErrImageNeverPull", id: "ErrImageNeverPull", "reg.io/team/app" + digest: "ErrImageNeverPull", "reg.io/free" + digest: "present"} {
+				if got := ask(t, p, nobody, v1.PullNever, name); got != want {
+					t.Errorf("during the pull, %s: %s, want %s", name, got, want)
+				}
+			}
+			return nil
+		}
+		f.keep(&runtimeapi.Image{Id: id, RepoTags: []string{free}}, free, id)
+		if got := ask(t, p, nobody, v1.PullNever, id); got != "present" {
+			t.Errorf("by its ID, before anything was pulled: %s", got)
+		}
+		_, _ = p.Ensure(t.Context(), Request{Image: app, By: secret("jane")}) // the fake gives it another ID
+		p.records.share(t.Context(), id, "reg.io/team/app", credential.Found{Login: credential.Login{Username: "jane"}, Secrets: []credential.Owner{{UID: "1"}}})
+		for range 2 {
+			f.keep(both, free, app, id, "reg.io/free"+digest, "reg.io/team/app"+digest)
+			for name, want := range map[string]string{free: "present", app: "ErrImageNeverPull", id: "ErrImageNeverPull", "reg.io/team/app" + digest: "ErrImageNeverPull", "reg.io/free" + digest: "present"} {
+				if got := ask(t, p, nobody, v1.PullNever, name); got != want {
+					t.Errorf("after the pull, %s: %s, want %s", name, got, want)
+				}
+			}
+			p = verifier(f, b, NeverVerifyPreloadedImages)
+		}
+	})
+}
+
 // Two pods of one login in two secrets share a pull; both are remembered.
 func TestSharedPullIsRememberedForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

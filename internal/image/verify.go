@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -22,7 +23,7 @@ func (p *Puller) mayUse(ctx context.Context, r Request, name string, img *runtim
 		return false, inspectError(ctx, r.Image, name, err)
 	}
 	ref, repository := refOf(img, name), repositoryOf(name)
-	g, pulled := p.records.known(name, ref)
+	g, pulled := p.records.known(name, ref, named(img, repository))
 	switch {
 	case !pulled && p.verify.free(repository, p.allowed), g.Node:
 		return true, nil
@@ -42,6 +43,12 @@ func (p *Puller) mayUse(ctx context.Context, r Request, name string, img *runtim
 	}
 	p.records.proven(ctx, ref, repository, g, c)
 	return true, nil
+}
+
+// named tells whether an image has a name in a repository.
+func named(img *runtimeapi.Image, repository string) bool {
+	in := func(name string) bool { return repositoryOf(name) == repository }
+	return slices.ContainsFunc(img.RepoTags, in) || slices.ContainsFunc(img.RepoDigests, in)
 }
 
 // idOf is the runtime's ID of an image, empty if it does not have it.
