@@ -62,7 +62,7 @@ func (a *Agent) openKept() (*keep.Store, error) {
 		a.log.Warn("neither /run nor /dev/shm is in memory: when the agent is restarted while the API server is away, it does not know its pods until that is back")
 		return nil, nil
 	}
-	return keep.Open(inMemory, false)
+	return keep.OpenFor(a.cfg.RootDir, inMemory)
 }
 
 func (a *Agent) dropKept(dir string) {

@@ -2,6 +2,7 @@ package keep
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -30,6 +31,53 @@ func open(t *testing.T) (*Store, string) {
 
 func named(name string) *v1.Pod {
 	return &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: types.UID("u-" + name)}}
+}
+
+// TestStoreOfAStateDirectory: what is kept in memory goes on being there for its state directory, and is nothing to one that was
+// emptied (kubeadm reset) or to another machine's life.
+func TestStoreOfAStateDirectory(t *testing.T) {
+	root, dir := filepath.Join(t.TempDir(), "root"), filepath.Join(t.TempDir(), "kept")
+	pods := func() (n int) {
+		t.Helper()
+		s, err := OpenFor(root, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := s.Pods()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.KeepPod(named("web")); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.DropObjectsBefore(time.Now().Add(time.Hour)); err != nil { // of earlier lives; the mark is none
+			t.Fatal(err)
+		}
+		return len(found)
+	}
+	for _, step := range []struct {
+		name   string
+		before func() error
+		want   int
+	}{
+		{"new", func() error { return nil }, 0},
+		{"restarted", func() error { return nil }, 1},
+		{"reset", func() error { return os.RemoveAll(root) }, 0},
+		{"restarted after the reset", func() error { return nil }, 1},
+		{"rebooted", func() error { return os.RemoveAll(dir) }, 0},
+		{"the mark was cut short", func() error { return os.Truncate(filepath.Join(root, Mark), 0) }, 0},
+		{"both were", func() error {
+			return errors.Join(os.Truncate(filepath.Join(root, Mark), 0), os.Truncate(filepath.Join(dir, Mark), 0))
+		}, 0},
+		{"a store from before there were marks", func() error { return os.Remove(filepath.Join(dir, Mark)) }, 0},
+	} {
+		if err := step.before(); err != nil {
+			t.Fatal(err)
+		}
+		if got := pods(); got != step.want {
+			t.Errorf("%s: %d pods, want %d", step.name, got, step.want)
+		}
+	}
 }
 
 func TestStore(t *testing.T) {

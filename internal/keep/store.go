@@ -163,7 +163,7 @@ func (s *Store) DropObjectsBefore(t time.Time) error {
 	var wrong []error
 	for _, e := range entries {
 		info, err := e.Info()
-		if err != nil || strings.HasPrefix(e.Name(), podKind+"-") || !info.ModTime().Before(t) {
+		if err != nil || strings.HasPrefix(e.Name(), podKind+"-") || e.Name() == Mark || !info.ModTime().Before(t) {
 			continue
 		}
 		wrong = append(wrong, s.drop(e.Name()))
