@@ -30,6 +30,7 @@ import (
 	"github.com/bosun-project/bosun/internal/objects"
 	"github.com/bosun-project/bosun/internal/observe"
 	"github.com/bosun-project/bosun/internal/plan"
+	"github.com/bosun-project/bosun/internal/pressure"
 	"github.com/bosun-project/bosun/internal/probe"
 	"github.com/bosun-project/bosun/internal/report"
 	"github.com/bosun-project/bosun/internal/runtime"
@@ -85,9 +86,9 @@ type Agent struct {
 	merge    *source.Merge
 	settings *settings
 	puller   *image.Puller
+	records  *image.Records
 	holds    *image.Holds
 	garbage  *cleanup.Images
-	records  *image.Records
 	dead     *cleanup.Containers
 	cleaner  *cleanup.Cleaner
 	ids      *userns.Ranges
@@ -99,8 +100,11 @@ type Agent struct {
 	limits   *limits.Loop
 	// shutdown is nil when pods get no time to end when the machine goes down.
 	shutdown *shutdown.Loop
-	answers  *serve.Faces
-	hearing  serve.Check
+	pressure *pressure.Loop
+	// ordered are the pods that have to end for the node's sake.
+	ordered latest.Cell[map[types.UID]*plan.Order]
+	answers *serve.Faces
+	hearing serve.Check
 	// serving is the certificate of the secure server, nil if there is none.
 	serving *certs.Serving
 	sources []actor
@@ -190,7 +194,7 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 	a.set = worker.New(worker.Config{
 		Doer: performer, Ledger: a.ledger, Judge: a.judge, Room: a.resizable, Wanted: a.wanted.Get, Node: a.facts.Get, LeaveStrays: o.LeaveStrays,
 		Remembered: remembered, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
-		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health, Content: a.contentRevisions, Logins: a.loginRevisions, Orders: a.orders,
+		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health, Content: a.contentRevisions, Logins: a.loginRevisions, Orders: a.ordered.Get,
 		Keep: keepDead(a.cfg), Doomed: a.doomed,
 		Rejected: a.metrics.Rejected, Restarted: a.metrics.Restarted, Resized: a.metrics.Resized,
 	})
@@ -206,6 +210,7 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 	a.buildProber()
 	a.buildLimits()
 	a.buildShutdown()
+	a.buildPressure()
 	if err := a.buildStats(); err != nil {
 		return err
 	}
@@ -226,7 +231,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	runAll(ctx, a.log, slices.Concat(a.membership(), a.ending(), a.machine(), []actor{
 		{"observer", a.observer.Run}, {"node facts", a.tellNode}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}, {"cleaner", a.cleaner.Run},
 		{"image garbage", a.garbage.Run}, {"container garbage", a.dead.Run},
-		{"log rotation", a.rotator.Run}, {"prober", a.prober.Run}, {"addresses", a.addresses}, {"range of pod addresses", a.tellRange}, {"limits", a.limits.Run}, {"measuring of volumes", a.stats.Run},
+		{"log rotation", a.rotator.Run}, {"prober", a.prober.Run}, {"addresses", a.addresses}, {"range of pod addresses", a.tellRange}, {"limits", a.limits.Run},
+		{"shortages", a.pressure.Run}, {"orders of the node", a.followOrders}, {"measuring of volumes", a.stats.Run},
 	}, a.sources, a.faces))
 	stop()
 	ledgers.Wait()

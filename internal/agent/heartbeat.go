@@ -51,6 +51,8 @@ func (a *Agent) gatherFacts(ctx context.Context) error {
 		_, pulled := a.pulled.Get()
 		down, turned := a.goingDown()
 		facts.ShuttingDown = down.Down()
+		short, pressed := a.pressure.Pressure().Get()
+		press(&facts, short)
 		facts.Addresses = ips
 		facts.CgroupVersion = a.cgroups.version()
 		facts.Runtime = nodestatus.Runtime{
@@ -78,6 +80,8 @@ func (a *Agent) gatherFacts(ctx context.Context) error {
 		case <-pulled:
 		case <-turned:
 			look = false // this is told at once
+		case <-pressed:
+			look = false
 		case <-tick.C:
 		}
 	}

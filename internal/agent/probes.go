@@ -96,6 +96,7 @@ func (a *Agent) judge(candidate *pod.Desired, staying []*pod.Desired) plan.Verdi
 	}
 	down, _ := a.goingDown()
 	node.ShuttingDown = down.Down()
+	node.Pressure = a.pressure.Pressure().Value()
 	if own.object != nil {
 		node.Labels, node.Taints = own.object.Labels, own.object.Spec.Taints
 	}

@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/names"
-	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/qos"
 	"github.com/bosun-project/bosun/internal/shutdown"
 	"github.com/bosun-project/bosun/internal/systemd"
@@ -56,12 +55,6 @@ func (a *Agent) goingDown() (shutdown.State, <-chan struct{}) {
 		return shutdown.State{Stage: shutdown.Staying}, nil
 	}
 	return a.shutdown.State().Get()
-}
-
-// orders are the pods that have to end for the node's sake.
-func (a *Agent) orders() (map[types.UID]*plan.Order, <-chan struct{}) {
-	s, newer := a.goingDown()
-	return s.Orders, newer
 }
 
 // endablePods are the pods that a shutdown has to end. What was not let in does not run.

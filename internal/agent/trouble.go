@@ -26,6 +26,7 @@ func (a *Agent) troubles() []serve.Trouble {
 		add("network", h.Since, h.NetworkMessage)
 	}
 	add(a.shutdownTrouble())
+	add(a.pressureTrouble())
 	if a.serving != nil {
 		add("serving certificate", time.Time{}, standing(a.serving.State().Value()))
 	}
