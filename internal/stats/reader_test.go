@@ -15,7 +15,7 @@ import (
 
 // TestRecorded reads machines that were recorded, and compares all that is known of them.
 func TestRecorded(t *testing.T) {
-	for _, version := range []string{"v1"} {
+	for _, version := range []string{"v1", "v2"} {
 		for name, depth := range map[string]usage.Depth{"basic": usage.Basic, "detail": usage.Detail} {
 			t.Run(version+"/"+name, func(t *testing.T) {
 				r, dir, _, _ := recorded(t, version)
@@ -61,6 +61,7 @@ func ofThisMachine(t *testing.T, s *usage.Snapshot, dir string) {
 func TestWorkingSet(t *testing.T) {
 	for version, files := range map[string][4]string{
 		"v1": {"memory", "memory.usage_in_bytes", "total_inactive_file", "cpuacct/X/cpuacct.usage"},
+		"v2": {"", "memory.current", "inactive_file", ""},
 	} {
 		t.Run(version, func(t *testing.T) {
 			r, dir, _, _ := recorded(t, version)
