@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +29,15 @@ func (a *Agent) buildRecords() (*image.Records, error) {
 	}
 	for _, key := range damaged {
 		a.nodeNote(note.Warning, "LedgerRecordDamaged", fmt.Sprintf("the record %q of a pull cannot be read: pods that use the image pull it again", key))
+	}
+	before, err := image.Upstream(filepath.Join(a.cfg.RootDir, "image_manager"))
+	if err != nil {
+		a.log.Warn("some of what the kubelet before has noted of its pulls cannot be read: those images count as put on the node by hand", "err", err)
+	}
+	for key, value := range before {
+		if kept[key] == nil && !slices.Contains(damaged, key) {
+			kept[key] = value
+		}
 	}
 	return image.NewRecords(a.ledger, kept, damaged, a.log), nil
 }
