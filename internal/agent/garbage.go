@@ -95,8 +95,10 @@ func imagesOf(wanted map[types.UID]*pod.Desired, entries []*worker.Entry) collec
 	used := collect.Used{}
 	ending := map[types.UID]bool{}
 	for _, e := range entries {
-		for _, i := range e.Memory.Session.Images {
-			used[i.ID] = true
+		for _, images := range []map[string]plan.ResolvedImage{e.Memory.Session.Images, e.Memory.Session.VolumeImages} {
+			for _, i := range images {
+				used[i.ID] = true
+			}
 		}
 		for i := range e.Observed.Containers {
 			if c := &e.Observed.Containers[i]; c.State != pod.Gone {

@@ -34,7 +34,7 @@ func TestImagesOf(t *testing.T) {
 	over := podUsing("over", "over:1")
 	over.Over = true
 	entries := []*worker.Entry{
-		{Desired: full, Memory: plan.Memory{Stage: plan.Running, Session: plan.Session{Images: map[string]plan.ResolvedImage{"i": {ID: "sha256:resolved"}}}}},
+		{Desired: full, Memory: plan.Memory{Stage: plan.Running, Session: plan.Session{Images: map[string]plan.ResolvedImage{"i": {ID: "sha256:resolved"}}, VolumeImages: map[string]plan.ResolvedImage{"v": {ID: "sha256:volume"}}}}},
 		{Desired: podUsing("ended", "ended:1"), Memory: plan.Memory{Stage: plan.Cleaning}, Observed: pod.Observed{Containers: []pod.Container{
 			{Name: "c", ID: "1", State: pod.Exited, Mounted: []string{"sha256:mounted"}}, {Name: "c", ID: "0", State: pod.Gone, Mounted: []string{"sha256:gone"}},
 		}}},
@@ -46,7 +46,7 @@ func TestImagesOf(t *testing.T) {
 			t.Errorf("%s does not count as in use", name)
 		}
 	}
-	for _, name := range []string{"sha256:resolved", "sha256:mounted"} {
+	for _, name := range []string{"sha256:resolved", "sha256:volume", "sha256:mounted"} {
 		if !got[name] {
 			t.Errorf("%s does not count as in use", name)
 		}

@@ -30,12 +30,16 @@ func (m *Metrics) Ended(d *pod.Desired, o plan.Outcome) {
 	case plan.RunSandbox:
 		m.sandboxEnded(d, o, took)
 	case plan.CreateContainer:
+		m.imageVolumesEnded(d, o)
 		if o.Failed != nil { // one that was created is counted when it starts
 			m.containerEnded(d, o)
 		}
 	case plan.StartContainer:
 		m.containerEnded(d, o)
 	case plan.EnsureImage:
+		if o.Effect.Volume != "" {
+			m.imageVolumesRequested.Inc()
+		}
 		if p := o.Pulled; o.Failed == nil && p != nil && !p.Present {
 			m.pullTook.WithLabelValues(sizeClass(p.Bytes)).Observe(p.Took.Seconds())
 		}
@@ -68,6 +72,19 @@ func (m *Metrics) sandboxEnded(d *pod.Desired, o plan.Outcome, took time.Duratio
 	if userns {
 		m.usernsFailed.Inc()
 	}
+}
+
+// imageVolumesEnded counts the image volumes of a container that was to be made: the runtime mounts them then.
+func (m *Metrics) imageVolumesEnded(d *pod.Desired, o plan.Outcome) {
+	c, _ := pod.FindContainer(d.Pod, o.Effect.Container)
+	if c == nil || o.Failed != nil && o.Failed.Class == plan.Cancelled {
+		return
+	}
+	counted := m.imageVolumesMounted
+	if o.Failed != nil {
+		counted = m.imageVolumesFailed
+	}
+	counted.Add(float64(len(pod.ImageVolumes(d.Pod, c))))
 }
 
 func (m *Metrics) containerEnded(d *pod.Desired, o plan.Outcome) {

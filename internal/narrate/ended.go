@@ -31,7 +31,7 @@ func succeeded(d *pod.Desired, m plan.Memory, o plan.Outcome) []note.Note {
 		if o.Pulled == nil {
 			return nil
 		}
-		notes := one(d, e.Container, note.Normal, reason.Pulled, pulled(imageOf(d, e.Container), o.Pulled), o.Ended)
+		notes := one(d, e.Container, note.Normal, reason.Pulled, pulled(imageOf(d, e), o.Pulled), o.Ended)
 		if o.Pulled.Present {
 			notes = minor(notes)
 		}
@@ -105,9 +105,9 @@ func mountFailed(d *pod.Desired, m plan.Memory, o plan.Outcome) []note.Note {
 	}
 	var missing []string
 	for i := range d.Pod.Spec.Volumes {
-		name := d.Pod.Spec.Volumes[i].Name
-		if _, done := m.Session.Volumes[name]; !done {
-			missing = append(missing, name)
+		v := &d.Pod.Spec.Volumes[i]
+		if _, done := m.Session.Volumes[v.Name]; !done && v.Image == nil {
+			missing = append(missing, v.Name)
 		}
 	}
 	return append(notes, one(d, "", note.Warning, reason.FailedMount, fmt.Sprintf(
@@ -118,7 +118,7 @@ func mountFailed(d *pod.Desired, m plan.Memory, o plan.Outcome) []note.Note {
 // imageFailed tells why an image is not there and, where that is a failed pull, that the next one is put off
 // (behaviours 153-156).
 func imageFailed(d *pod.Desired, o plan.Outcome) []note.Note {
-	c, image := o.Effect.Container, imageOf(d, o.Effect.Container)
+	c, image := o.Effect.Container, imageOf(d, o.Effect)
 	why := o.Failed.Reason
 	if why == "" {
 		why = reason.ErrImagePull
@@ -139,8 +139,14 @@ func imageFailed(d *pod.Desired, o plan.Outcome) []note.Note {
 	return append(notes, minor(warn(reason.Failed, "Error: "+reason.ImagePullBackOff))...)
 }
 
-func imageOf(d *pod.Desired, container string) string {
-	if c, _ := pod.FindContainer(d.Pod, container); c != nil {
+// imageOf is the image that an effect is about, as the pod spells it.
+func imageOf(d *pod.Desired, e plan.Effect) string {
+	for i := range d.Pod.Spec.Volumes {
+		if v := &d.Pod.Spec.Volumes[i]; e.Volume != "" && v.Name == e.Volume && v.Image != nil {
+			return v.Image.Reference
+		}
+	}
+	if c, _ := pod.FindContainer(d.Pod, e.Container); c != nil {
 		return c.Image
 	}
 	return ""

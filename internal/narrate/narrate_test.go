@@ -24,7 +24,8 @@ func desired() *pod.Desired {
 			InitContainers:      []v1.Container{{Name: "init", Image: "busybox"}},
 			Containers:          []v1.Container{{Name: "app", Image: "nginx:1"}},
 			EphemeralContainers: []v1.EphemeralContainer{{EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: "debug", Image: "sh"}}},
-			Volumes:             []v1.Volume{{Name: "data"}, {Name: "conf"}, {Name: "tmp"}},
+			Volumes: []v1.Volume{{Name: "data"}, {Name: "conf"}, {Name: "tmp"},
+				{Name: "model", VolumeSource: v1.VolumeSource{Image: &v1.ImageVolumeSource{Reference: "model:1"}}}},
 		},
 	}}
 }
@@ -110,6 +111,13 @@ func TestEnded(t *testing.T) {
 			`Warning Failed spec.containers{app}| Error: ErrImagePull`,
 			`Normal BackOff spec.containers{app}| Back-off pulling image "nginx:1"`,
 			`Warning Failed spec.containers{app}| Error: ImagePullBackOff`}},
+		"189 pulled for a volume": {plan.Outcome{Effect: plan.Effect{Kind: plan.EnsureImage, Volume: "model", Image: "model:1"}, Pulled: &plan.Pulled{Present: true}},
+			[]string{`Normal Pulled | Container image "model:1" already present on machine and can be accessed by the pod`}},
+		"189 a failed pull for a volume": {plan.Outcome{Effect: plan.Effect{Kind: plan.EnsureImage, Volume: "model", Image: "model:1"}, Failed: fault(reason.ErrImagePull, "no such host")}, []string{
+			`Warning Failed | Failed to pull image "model:1": no such host`,
+			`Warning Failed | Error: ErrImagePull`,
+			`Normal BackOff | Back-off pulling image "model:1"`,
+			`Warning Failed | Error: ImagePullBackOff`}},
 		"158 the runtime's own word": {plan.Outcome{Effect: app(plan.EnsureImage), Failed: fault(reason.RegistryUnavailable, "down")}, []string{
 			`Warning Failed spec.containers{app}| Failed to pull image "nginx:1": down`,
 			`Warning Failed spec.containers{app}| Error: RegistryUnavailable`,

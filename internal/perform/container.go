@@ -38,10 +38,16 @@ func (x *Performer) createContainer(ctx context.Context, d *pod.Desired, e plan.
 	if err != nil {
 		return nil, err
 	}
+	var mounted []string
+	for _, m := range config.Mounts {
+		if m.Image != nil {
+			mounted = append(mounted, m.Image.Image)
+		}
+	}
 	now := time.Now()
 	return own(now, nil, []pod.Container{{
 		ID: id, SandboxID: e.SandboxID, Name: e.Container, Attempt: e.Attempt, State: pod.Created, CreatedAt: now,
-		Hash: names.HashContainer(spec), Annotations: maps.Clone(config.Annotations), ImageID: e.Image,
+		Hash: names.HashContainer(spec), Annotations: maps.Clone(config.Annotations), ImageID: e.Image, Mounted: mounted,
 		LogPath: filepath.Join(names.PodLogDir(node.PodLogsDir, d.Pod.Namespace, d.Pod.Name, d.Pod.UID), config.LogPath),
 	}}), nil
 }
@@ -68,6 +74,7 @@ func (x *Performer) inputs(ctx context.Context, d *pod.Desired, c *v1.Container,
 		return nil, err
 	}
 	in := &translate.Inputs{PodInputs: podIn, Env: env, Volumes: x.volumesOf(d.UID())}
+	addImageVolumes(in.Volumes, d, c, seen)
 	if in.SubPaths, err = x.subPaths(ctx, d, c, env); err != nil {
 		return nil, err
 	}
@@ -126,6 +133,9 @@ func (x *Performer) subPaths(ctx context.Context, d *pod.Desired, c *v1.Containe
 	out := map[int]string{}
 	for i := range c.VolumeMounts {
 		m := &c.VolumeMounts[i]
+		if isImage(d.Pod, m.Name) { // its parts are the runtime's to find
+			continue
+		}
 		path, err := environ.SubPath(m, env)
 		if err != nil {
 			return nil, err

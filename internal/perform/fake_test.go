@@ -26,6 +26,8 @@ type world struct {
 	notes []note.Note
 	// fail is what a verb answers, by its name as in calls.
 	fail map[string]error
+	// lacks is why an image cannot be had, by its name.
+	lacks map[string]*plan.Fault
 	// takes is how long each call to the runtime takes; calls are made in a synctest bubble where that matters.
 	takes time.Duration
 
@@ -192,6 +194,9 @@ func (i images) Ensure(_ context.Context, _ *v1.Pod, c *v1.Container, _ *runtime
 	_ = i.did("EnsureImage", c.Name, c.Image)
 	if i.pulls {
 		pulling()
+	}
+	if f := i.lacks[c.Image]; f != nil {
+		return plan.ResolvedImage{}, plan.Pulled{}, f
 	}
 	return i.image, i.pulled, i.refused
 }

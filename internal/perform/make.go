@@ -67,6 +67,9 @@ func (x *Performer) tearVolumes(ctx context.Context, d *pod.Desired) error {
 }
 
 func (x *Performer) ensureImage(ctx context.Context, d *pod.Desired, e plan.Effect) plan.Outcome {
+	if e.Volume != "" {
+		return x.ensureVolumeImage(ctx, d, e)
+	}
 	c, _ := pod.FindContainer(d.Pod, e.Container)
 	if c == nil {
 		return plan.Outcome{Failed: failure(noContainer(d, e))}

@@ -190,6 +190,7 @@ func failure(err error) *plan.Fault {
 	if errors.Is(err, fault.ErrUnavailable) {
 		f.Class = plan.Soon
 	}
+	f.Missing = errors.Is(err, fault.ErrNotFound)
 	var refused *translate.ConfigError
 	if errors.As(err, &refused) {
 		f.Reason = refused.Reason

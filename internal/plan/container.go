@@ -67,10 +67,12 @@ func (d *draft) create(c *v1.Container, current *pod.Sandbox, mayStart bool) pro
 		return busy
 	}
 	attempt := d.nextAttempt(c.Name)
-	if !d.image(c, attempt) {
-		if d.mem.Kept.Failures[Effect{Kind: EnsureImage, Container: c.Name}.Subject()].Count > 0 {
-			return blocked
-		}
+	there, mounted := d.image(c, attempt), d.volumeImages(c)
+	switch {
+	case there && mounted:
+	case d.lacksImage(c):
+		return blocked
+	default:
 		return busy
 	}
 	e := Effect{Kind: CreateContainer, Container: c.Name, Attempt: attempt, SandboxID: current.ID, Image: d.mem.Session.Images[c.Name].ID, Content: d.in.Facts.Content}

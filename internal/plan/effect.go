@@ -15,7 +15,7 @@ const (
 	Look            Kind = iota + 1 // inspect the pod in the runtime
 	MakePod                         // directories, log directory, cgroup
 	SetupVolume                     // Volume, Content
-	EnsureImage                     // Container, Attempt, Image, Content
+	EnsureImage                     // Container, Attempt, Image, Content; or Volume, Image, Content, and ID if it was there before
 	RunSandbox                      // Attempt
 	CreateContainer                 // Container, Attempt, SandboxID, Image, Content
 	StartContainer                  // Container, Attempt, ID
@@ -57,7 +57,7 @@ type Effect struct {
 	Container string
 	Volume    string
 	Attempt   uint32
-	// ID is the runtime's ID of the container or sandbox the effect is about.
+	// ID is the runtime's ID of the container, sandbox or image the effect is about.
 	ID        string
 	SandboxID string
 	// Image is the ID of the image to create a container from, or the name of the image that has to be there.
@@ -76,6 +76,9 @@ type Effect struct {
 
 // Key identifies what the effect is about: "stop container app#3". At most one effect per key is in flight.
 func (e Effect) Key() string {
+	if e.Kind == EnsureImage && e.Container == "" {
+		return e.Kind.String() + " of volume " + e.Volume
+	}
 	switch e.Kind {
 	case SetupVolume:
 		return e.Kind.String() + " " + e.Volume
@@ -90,6 +93,9 @@ func (e Effect) Key() string {
 
 // Subject is the key without the attempt: failures of it are counted together ("create container app").
 func (e Effect) Subject() string {
+	if e.Kind == EnsureImage && e.Container == "" {
+		return e.Kind.String() + " of volume " + e.Volume
+	}
 	switch e.Kind {
 	case SetupVolume:
 		return e.Kind.String() + " " + e.Volume
@@ -175,6 +181,8 @@ type Fault struct {
 	Class   Class
 	Reason  string
 	Message string
+	// Missing tells that the runtime has not got what the effect was about, such as an image that was there before.
+	Missing bool
 }
 
 // Pulled tells how an image came to the node.

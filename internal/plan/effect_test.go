@@ -28,6 +28,9 @@ func TestKeysAndSubjects(t *testing.T) {
 			t.Errorf("%d: key %q and subject %q, want %q", k, e.Key(), e.Subject(), w)
 		}
 	}
+	if e := (Effect{Kind: EnsureImage, Volume: "data"}); e.Key() != "ensure image of volume data" || e.Subject() != e.Key() {
+		t.Errorf("the image of a volume: key %q and subject %q", e.Key(), e.Subject())
+	}
 	if Kind(0).String() != "effect?" || Kind(200).String() != "effect?" || Stage(200).String() != "Stage?" {
 		t.Error("what does not exist has a name")
 	}

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/bosun-project/bosun/internal/pod"
@@ -32,6 +33,10 @@ func Learn(m Memory, o Outcome) Memory {
 			m.Kept.Failures = map[string]Failure{}
 		}
 		m.Kept.Failures[subject] = nextFailure(m.Kept.Failures[subject], o)
+		if o.Effect.Kind == CreateContainer && o.Failed.Missing { // somebody may have removed an image that was there
+			delete(m.Session.Images, o.Effect.Container)
+			m.Session.VolumeImages = nil
+		}
 	}
 	return m
 }
@@ -68,6 +73,10 @@ func learnSuccess(m *Memory, o Outcome) {
 		}
 		image := o.Image
 		image.Attempt, image.Name = e.Attempt, e.Image
+		if e.Volume != "" {
+			learnVolumeImage(m, e.Volume, image)
+			return
+		}
 		s.Images[e.Container] = image
 	case CreateContainer:
 		noteAttempt(s, e.Container, e.Attempt)
@@ -157,11 +166,20 @@ func nextFailure(f Failure, o Outcome) Failure {
 	}
 }
 
+// Image is the image that could not be had; empty of other failures, and of those that an older agent remembered.
+func (f Failure) Image() string {
+	image, _, _ := strings.Cut(f.Of, logins)
+	return image
+}
+
+// logins stands between an image and what it was asked for with, in Failure.Of.
+const logins = " logins "
+
 // failureOf is what Failure.Of says of an effect.
 func failureOf(e Effect) string {
 	switch {
 	case e.Kind == EnsureImage && e.Content != 0:
-		return e.Image + " logins " + strconv.FormatUint(e.Content, 10)
+		return e.Image + logins + strconv.FormatUint(e.Content, 10)
 	case e.Kind == EnsureImage:
 		return e.Image
 	case e.Content != 0:

@@ -63,6 +63,8 @@ type Kept struct {
 	Containers map[string]ContainerMemory `json:"containers,omitempty"`
 	// Renewal is the last restart of all containers in place, nil if there was none.
 	Renewal *Renewal `json:"renewal,omitempty"`
+	// VolumeImages holds the IDs of the images that are volumes, by volume.
+	VolumeImages map[string]string `json:"volumeImages,omitempty"`
 	// Failures holds the effects that failed last time they were tried, by Effect.Subject.
 	Failures map[string]Failure `json:"failures,omitempty"`
 }
@@ -189,6 +191,8 @@ type Session struct {
 	Volumes map[string]uint64
 	// Images holds what the image of the next attempt of a container resolved to, by container name.
 	Images map[string]ResolvedImage
+	// VolumeImages holds what the images of image volumes resolved to, by volume.
+	VolumeImages map[string]ResolvedImage
 	// Hooks holds the hooks this process began, as "PreStop <container ID>".
 	Hooks map[string]bool
 	// Read holds the IDs of ended containers whose termination message was read.
@@ -217,6 +221,7 @@ type ResolvedImage struct {
 func (k Kept) Clone() Kept {
 	k.Containers = maps.Clone(k.Containers)
 	k.Failures = maps.Clone(k.Failures)
+	k.VolumeImages = maps.Clone(k.VolumeImages)
 	if k.Stop != nil {
 		s := *k.Stop
 		s.Annotations = maps.Clone(s.Annotations)
@@ -243,6 +248,7 @@ func (s Session) Clone() Session {
 	s.Attempts = maps.Clone(s.Attempts)
 	s.Volumes = maps.Clone(s.Volumes)
 	s.Images = maps.Clone(s.Images)
+	s.VolumeImages = maps.Clone(s.VolumeImages)
 	s.Hooks = maps.Clone(s.Hooks)
 	s.Read = maps.Clone(s.Read)
 	return s

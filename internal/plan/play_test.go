@@ -150,6 +150,9 @@ func words(e Effect, p *play) string {
 	if !e.Deadline.IsZero() {
 		text += " by " + p.clock(e.Deadline)
 	}
+	if e.Kind == EnsureImage && e.ID != "" {
+		text += " as " + e.ID
+	}
 	if e.Why != "" {
 		text += fmt.Sprintf(" (%s)", e.Why)
 	}
@@ -212,7 +215,7 @@ func (p *play) fault(e Effect) *Fault {
 		m.fails--
 		p.manner[e.Subject()] = m
 	}
-	return &Fault{Class: m.class, Reason: m.reason, Message: e.Key() + " failed"}
+	return &Fault{Class: m.class, Reason: m.reason, Message: e.Key() + " failed", Missing: m.reason == "missing"}
 }
 
 // end takes an effect out of what is in flight and learns from it.

@@ -42,6 +42,9 @@ func (d *draft) prepare() {
 	d.resize()
 	for i := range d.in.Desired.Pod.Spec.Volumes {
 		v := &d.in.Desired.Pod.Spec.Volumes[i]
+		if v.Image != nil { // the runtime's to mount
+			continue
+		}
 		content := d.contentOf(v)
 		if at, done := d.mem.Session.Volumes[v.Name]; !done || at != content {
 			d.want(Effect{Kind: SetupVolume, Volume: v.Name, Content: content})
@@ -63,7 +66,8 @@ func (d *draft) ready() bool {
 		return false
 	}
 	for i := range d.in.Desired.Pod.Spec.Volumes {
-		if _, done := d.mem.Session.Volumes[d.in.Desired.Pod.Spec.Volumes[i].Name]; !done {
+		v := &d.in.Desired.Pod.Spec.Volumes[i]
+		if _, done := d.mem.Session.Volumes[v.Name]; !done && v.Image == nil {
 			return false
 		}
 	}
@@ -188,6 +192,7 @@ func (d *draft) prefetchOne(current *pod.Sandbox, c *v1.Container) {
 		return
 	}
 	d.image(c, d.nextAttempt(c.Name))
+	d.volumeImages(c)
 }
 
 // image wants the image of a container's next instance; it tells whether it is there.

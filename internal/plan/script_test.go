@@ -18,9 +18,9 @@ import (
 // do plays one line of a script:
 //
 //	pod NAME [restart=P] [grace=S] [deadline=S] [init=a,s*,b] [containers=a,b] [volumes=v] [configmaps=v] [prestop=a,b] [poststart=a]
-//	    [startup=a] [policy=a:P] [rule=a:In:42,43] [all=a:In:88] [host] [over] [started=-D] [unwanted] [uninspected]      a star marks a
+//	    [imagevolumes=v] [startup=a] [policy=a:P] [rule=a:In:42,43] [all=a:In:88] [host] [over] [started=-D] [unwanted] [uninspected]      a star marks a
 //	    sidecar; rule and all are rules about exit codes, the action of all is to restart all containers
-//	EFFECT takes 5s | hangs | happens unheard | fails [N times] [soon] [REASON] | works | will work
+//	EFFECT takes 5s | hangs | happens unheard | fails [N times] [soon] [REASON | missing] | works | will work
 //	                                                EFFECT as in a plan, without #N; "works" also ends what hangs
 //	exit NAME [code=N] [after=D] [unseen]           a process ends, and the runtime tells (or does not)
 //	pass D                                          time goes by
@@ -260,6 +260,9 @@ func (p *play) pod(args map[string]string) {
 	for _, name := range list(args["volumes"]) {
 		spec.Volumes = append(spec.Volumes, v1.Volume{Name: name})
 	}
+	for _, name := range list(args["imagevolumes"]) {
+		spec.Volumes = append(spec.Volumes, v1.Volume{Name: name, VolumeSource: v1.VolumeSource{Image: &v1.ImageVolumeSource{Reference: name}}})
+	}
 	for _, name := range list(args["configmaps"]) {
 		spec.Volumes = append(spec.Volumes, v1.Volume{Name: name, VolumeSource: v1.VolumeSource{ConfigMap: &v1.ConfigMapVolumeSource{}}})
 	}
@@ -283,6 +286,9 @@ func (p *play) pod(args map[string]string) {
 
 func (p *play) define(c v1.Container, args map[string]string) v1.Container {
 	c.Image = c.Name
+	for _, name := range list(args["imagevolumes"]) {
+		c.VolumeMounts = append(c.VolumeMounts, v1.VolumeMount{Name: name})
+	}
 	hook := &v1.LifecycleHandler{Sleep: &v1.SleepAction{Seconds: 1}}
 	if slices.Contains(list(args["prestop"]), c.Name) {
 		c.Lifecycle = &v1.Lifecycle{PreStop: hook}

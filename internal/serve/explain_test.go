@@ -237,6 +237,9 @@ func TestEveryEffectHasWords(t *testing.T) {
 			t.Errorf("%q is told as %q", key, words)
 		}
 	}
+	if got := Doing(plan.Effect{Kind: plan.EnsureImage, Volume: "data"}.Key()); got != "getting the image of volume data" {
+		t.Errorf("the image of a volume: %q", got)
+	}
 	if got := Doing("something new"); got != "something new" {
 		t.Errorf("unknown effect: %q", got)
 	}

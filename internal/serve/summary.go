@@ -47,6 +47,9 @@ func Doing(key string) string {
 		if !strings.Contains(d.text, "%s") {
 			return d.text
 		}
+		if volume, ok := strings.CutPrefix(rest, " of volume "); ok {
+			return "getting the image of volume " + volume
+		}
 		name, _, _ := strings.Cut(strings.TrimSpace(rest), "#")
 		return fmt.Sprintf(d.text, name)
 	}

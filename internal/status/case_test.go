@@ -123,6 +123,25 @@ func failed(kind plan.Kind, container string, f plan.Failure) change {
 	}
 }
 
+// mounts makes a container mount the image volume of that name.
+func mounts(container, volume string) change {
+	return func(in *status.Input) {
+		spec := &in.Desired.Pod.Spec
+		spec.Volumes = append(spec.Volumes, v1.Volume{Name: volume, VolumeSource: v1.VolumeSource{Image: &v1.ImageVolumeSource{Reference: volume + ":1"}}})
+		for i := range spec.Containers {
+			if spec.Containers[i].Name == container {
+				spec.Containers[i].VolumeMounts = append(spec.Containers[i].VolumeMounts, v1.VolumeMount{Name: volume, MountPath: "/" + volume})
+			}
+		}
+	}
+}
+
+func volumeFailed(volume string, f plan.Failure) change {
+	return func(in *status.Input) {
+		in.Memory.Kept.Failures[plan.Effect{Kind: plan.EnsureImage, Volume: volume}.Subject()] = f
+	}
+}
+
 func stage(s plan.Stage) change { return func(in *status.Input) { in.Memory.Stage = s } }
 
 func stopped(s plan.Stage, cause plan.Cause, reason, message string) change {

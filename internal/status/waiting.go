@@ -45,24 +45,30 @@ func (v *view) stuck(c *v1.Container, newest *pod.Container) *v1.ContainerStateW
 // failure is the latest failure on the way to the container's start.
 func (v *view) failure(c *v1.Container) *v1.ContainerStateWaiting {
 	var latest plan.Failure
-	var kind plan.Kind
-	for _, k := range []plan.Kind{plan.EnsureImage, plan.CreateContainer, plan.StartContainer} {
-		f := v.in.Memory.Kept.Failures[plan.Effect{Kind: k, Container: c.Name}.Subject()]
-		if k == plan.EnsureImage && f.Of != "" && f.Of != c.Image { // of an image the pod no longer names
-			continue
+	var of plan.Effect
+	look := func(e plan.Effect) {
+		f := v.in.Memory.Kept.Failures[e.Subject()]
+		if e.Kind == plan.EnsureImage && f.Of != "" && f.Image() != e.Image { // of an image the pod no longer names
+			return
 		}
 		if f.Count > 0 && (latest.Count == 0 || f.At.After(latest.At)) {
-			latest, kind = f, k
+			latest, of = f, e
 		}
 	}
+	look(plan.Effect{Kind: plan.EnsureImage, Container: c.Name, Image: c.Image})
+	for _, volume := range pod.ImageVolumes(v.pod, c) {
+		look(plan.Effect{Kind: plan.EnsureImage, Volume: volume.Name, Image: volume.Image.Reference})
+	}
+	look(plan.Effect{Kind: plan.CreateContainer, Container: c.Name})
+	look(plan.Effect{Kind: plan.StartContainer, Container: c.Name})
 	if latest.Count == 0 {
 		return nil
 	}
 	why := latest.Reason
 	switch {
-	case kind == plan.EnsureImage:
-		return pullFailure(c, latest, v.in.Now)
-	case why == "" && kind == plan.CreateContainer:
+	case of.Kind == plan.EnsureImage:
+		return pullFailure(of.Image, latest, v.in.Now)
+	case why == "" && of.Kind == plan.CreateContainer:
 		why = reason.CreateContainerError
 	case why == "":
 		why = reason.RunContainerError
@@ -70,9 +76,9 @@ func (v *view) failure(c *v1.Container) *v1.ContainerStateWaiting {
 	return &v1.ContainerStateWaiting{Reason: why, Message: latest.Message}
 }
 
-// pullFailure tells of the image. The first failed pull, and one that is being tried again, show their own reason;
+// pullFailure tells of an image. The first failed pull, and one that is being tried again, show their own reason;
 // while a later one is put off that is said, with what went wrong (behaviour 156).
-func pullFailure(c *v1.Container, f plan.Failure, now time.Time) *v1.ContainerStateWaiting {
+func pullFailure(image string, f plan.Failure, now time.Time) *v1.ContainerStateWaiting {
 	why := f.Reason
 	if why == "" {
 		why = reason.ErrImagePull
@@ -80,7 +86,7 @@ func pullFailure(c *v1.Container, f plan.Failure, now time.Time) *v1.ContainerSt
 	pulled := why == reason.ErrImagePull || why == reason.RegistryUnavailable || why == reason.SignatureValidationFailed
 	if pulled && f.Class == plan.Again && f.Count > 1 && now.Before(f.RetryAt) {
 		return &v1.ContainerStateWaiting{Reason: reason.ImagePullBackOff,
-			Message: fmt.Sprintf("Back-off pulling image %q: %s: %s", c.Image, why, f.Message)}
+			Message: fmt.Sprintf("Back-off pulling image %q: %s: %s", image, why, f.Message)}
 	}
 	return &v1.ContainerStateWaiting{Reason: why, Message: f.Message}
 }

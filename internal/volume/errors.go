@@ -31,8 +31,8 @@ func (e *SetupError) Unwrap() error { return e.Err }
 
 // What can be used: worksNow with an API server, worksAlone without.
 const (
-	worksNow   = "emptyDir, hostPath, configMap, secret, downwardAPI and projected"
-	worksAlone = "emptyDir, hostPath, downwardAPI and projected (of downwardAPI)"
+	worksNow   = "emptyDir, hostPath, image, configMap, secret, downwardAPI and projected"
+	worksAlone = "emptyDir, hostPath, image, downwardAPI and projected (of downwardAPI)"
 )
 
 // unsupported says that a volume source, or a part of it, cannot be used. It is fault.ErrUnsupported.
