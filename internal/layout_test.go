@@ -78,6 +78,7 @@ var sameFloor = map[edge]string{
 	{"health", "backoff"}:    "probes are spread as retries are",
 	{"*", "safepath"}:        "the one way to a path that a tenant can influence",
 	{"cmd/bosun", "*"}:       "main starts the wiring",
+	{"signals", "stats"}:     "there is one way to measure a directory that tenants fill",
 	{"volume", "mount"}:      "volumes are made of mounts",
 	{"preflight", "*"}:       "a check asks the outside parts what they need",
 }

@@ -2,24 +2,14 @@ package signals
 
 import (
 	"context"
-	"syscall"
 
 	"github.com/bosun-project/bosun/internal/evict"
-	"github.com/bosun-project/bosun/internal/safepath"
+	"github.com/bosun-project/bosun/internal/stats"
 )
 
-// below is what a directory below another one takes of the disk; nothing if it is not there. What is in it is up to a tenant.
-func (r *Reader) below(ctx context.Context, dir, name string) (d evict.Disk) {
-	root, err := safepath.Open(dir)
-	if err != nil {
-		return d
-	}
-	defer root.Close()
-	_ = root.Walk(ctx, name, func(e safepath.Entry) error {
-		if s, ok := e.Info.Sys().(*syscall.Stat_t); ok {
-			d = d.Add(evict.Disk{Bytes: s.Blocks * 512, Inodes: 1})
-		}
-		return nil
-	})
-	return d
+// below is what a directory below another one takes of the disk; nothing if it is not there. What cannot be measured to its end
+// counts as far as it was.
+func below(ctx context.Context, dir, name string) evict.Disk {
+	bytes, inodes, _ := stats.Measure(ctx, dir, name)
+	return evict.Disk{Bytes: int64(bytes), Inodes: int64(inodes)}
 }

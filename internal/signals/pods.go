@@ -87,7 +87,7 @@ func (r *Reader) logs(ctx context.Context, c *evict.Candidate) {
 	dir := names.PodLogDir(r.cfg.LogsDir, p.Namespace, p.Name, p.UID)
 	for name := range containers(p) {
 		u := c.Usage.Containers[name]
-		u.Logs = r.below(ctx, dir, name)
+		u.Logs = below(ctx, dir, name)
 		c.Usage.Containers[name] = u
 	}
 }
@@ -102,7 +102,7 @@ func (r *Reader) volumes(ctx context.Context, c *evict.Candidate) {
 	for i := range p.Spec.Volumes {
 		v := &p.Spec.Volumes[i]
 		if onDisk(v) {
-			c.Usage.Volumes[v.Name] = r.below(ctx, names.PodDir(r.cfg.RootDir, p.UID), filepath.Join("volumes", "kubernetes.io~empty-dir", v.Name))
+			c.Usage.Volumes[v.Name] = below(ctx, names.PodDir(r.cfg.RootDir, p.UID), filepath.Join("volumes", "kubernetes.io~empty-dir", v.Name))
 		}
 	}
 }

@@ -221,3 +221,21 @@ func TestMeasure(t *testing.T) {
 		t.Errorf("a UID that leads elsewhere: %+v", u)
 	}
 }
+
+// TestMeasureDeep: no depth, link or name hides from a measurement what a tenant has written.
+func TestMeasureDeep(t *testing.T) {
+	root := t.TempDir()
+	dir := filepath.Join(root, "volume")
+	write(t, dir, map[string]string{"a": strings.Repeat("x", 64<<10)})
+	if err := os.Link(filepath.Join(dir, "a"), filepath.Join(dir, "again")); err != nil {
+		t.Fatal(err)
+	}
+	deep := dir
+	for range 300 {
+		deep = filepath.Join(deep, "d")
+	}
+	write(t, deep, map[string]string{"file": strings.Repeat("x", 64<<10)})
+	if d := below(t.Context(), root, "volume"); d.Bytes < 128<<10 || d.Bytes > 128<<10+302*8<<10 || d.Inodes != 303 {
+		t.Errorf("%+v", d)
+	}
+}
