@@ -34,30 +34,33 @@ const ignored = "--ignore-preflight-errors=SystemVerification"
 // parts are the static pods that kubeadm makes.
 var parts = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"}
 
-// TestKubeadm is the life of a cluster with two nodes. Each step needs those before it.
+// TestKubeadm is the life of a cluster with two nodes. Each step needs those before it. Upgrades of the control plane and new
+// certificates for it are only with BOSUN_TEST_LONG=1.
 func TestKubeadm(t *testing.T) {
 	images := controlPlaneImages(t)
 	first := newNode(t, "first", images, "kubelet")     // a link in the place of the kubelet
 	second := newNode(t, "second", nil, "bosun", "run") // a drop-in that names bosun
 	for _, step := range []struct {
 		name string
+		long bool
 		do   func(*testing.T, *node, *node)
 	}{
-		{"without a configuration the kubelet ends at once", endsWithoutConfiguration},
-		{"init", initialise},
-		{"the control plane is ready", controlPlaneReady},
-		{"join", join},
-		{"upgrade apply swaps static pods", upgradeApply},
-		{"upgrade node leaves containers alone", upgradeNode},
-		{"certs", renewCertificates},
-		{"reset and join again", resetAndJoin},
-		{"reset of all", resetAll},
+		{"without a configuration the kubelet ends at once", false, endsWithoutConfiguration},
+		{"init", false, initialise},
+		{"join", false, join},
+		{"the control plane is ready", false, controlPlaneReady},
+		{"upgrade apply swaps static pods", true, upgradeApply},
+		{"upgrade node leaves containers alone", false, upgradeNode},
+		{"certs", true, renewCertificates},
+		{"reset and join again", false, resetAndJoin},
+		{"reset of all", false, resetAll},
 	} {
-		began := time.Now()
+		if step.long && os.Getenv("BOSUN_TEST_LONG") == "" {
+			continue
+		}
 		if !t.Run(strings.ReplaceAll(step.name, " ", "_"), func(t *testing.T) { step.do(t, first, second) }) {
 			return
 		}
-		t.Logf("%s: %v", step.name, time.Since(began).Round(100*time.Millisecond))
 	}
 }
 
@@ -215,6 +218,18 @@ func (n *node) join(t *testing.T, first *node) {
 	if len(command) < 2 || command[0] != "kubeadm" {
 		t.Fatalf("the command to join is %q", command)
 	}
+	// kube-controller-manager signs cluster-info for the token a moment later; kubeadm would look again after ten seconds.
+	token, _, _ := strings.Cut(command[slices.Index(command, "--token")+1], ".")
+	eventually(t, func() error {
+		var info v1.ConfigMap
+		if err := first.object(&info, "configmap", "-n", "kube-public", "cluster-info"); err != nil {
+			return err
+		}
+		if info.Data["jws-kubeconfig-"+token] == "" {
+			return errors.New("cluster-info is not signed for the token")
+		}
+		return nil
+	})
 	n.kubeadm(t, append(command[1:], ignored)...)
 }
 
@@ -252,19 +267,15 @@ func upgradeApply(t *testing.T, first, _ *node) {
 	for _, part := range parts {
 		before[part] = first.pod(t, "kube-system", part+"-first").Annotations["kubernetes.io/config.hash"]
 	}
-	for _, part := range parts[1:] {
+	for _, part := range parts {
 		first.write(t, "/etc/patches/"+part+".yaml", "metadata: {annotations: {patched: \"yes\"}}\n")
 	}
-	first.kubeadm(t, "upgrade", "apply", version, "--yes", "--force", "--patches=/etc/patches", "--etcd-upgrade=false", "--skip-phases=addon", "--v=5", ignored+",CoreDNSMigration,CoreDNSUnsupportedPlugins")
-	for _, part := range parts[1:] {
-		pod := first.untilPodReady(t, "kube-system", part+"-first")
-		t.Log(pod.Name, pod.CreationTimestamp, pod.Status.ContainerStatuses[0].State)
+	first.kubeadm(t, "upgrade", "apply", version, "--yes", "--force", "--patches=/etc/patches", "--skip-phases=addon", ignored+",CoreDNSMigration,CoreDNSUnsupportedPlugins")
+	for _, part := range parts {
+		pod := first.pod(t, "kube-system", part+"-first")
 		if pod.Annotations["patched"] != "yes" || pod.Annotations["kubernetes.io/config.hash"] == before[part] {
-			t.Errorf("after the upgrade %s has annotations %v", part, pod.Annotations)
+			t.Errorf("%s has annotations %v, and its hash was %s", part, pod.Annotations, before[part])
 		}
-	}
-	if got := first.pod(t, "kube-system", "etcd-first").Annotations["kubernetes.io/config.hash"]; got != before["etcd"] {
-		t.Errorf("etcd was not upgraded, but its hash went from %s to %s", before["etcd"], got)
 	}
 }
 
@@ -318,10 +329,12 @@ func renewCertificates(t *testing.T, first, _ *node) {
 		return nil
 	})
 	first.run(t, "mv", "/etc/kubernetes/"+part+".yaml", manifest)
-	first.untilPodReady(t, "kube-system", part+"-first")
-	if after := first.containersOf(t, part); slices.Equal(before, after) {
-		t.Errorf("%s is still in container %q", part, after)
-	}
+	eventually(t, func() error {
+		if pod, after := first.pod(t, "kube-system", part+"-first"), first.containersOf(t, part); pod.Status.Phase != v1.PodRunning || len(after) == 0 || slices.Equal(before, after) {
+			return fmt.Errorf("%s is %s in container %q, after %q", part, pod.Status.Phase, after, before)
+		}
+		return nil
+	})
 }
 
 // resetAndJoin takes the second node out and in again, with nothing left of its first life.
@@ -345,11 +358,14 @@ func resetAll(t *testing.T, first, second *node) {
 func (n *node) reset(t *testing.T) {
 	t.Helper()
 	n.kubeadm(t, "reset", "--force")
+	if n.unit.running() {
+		t.Errorf("after the reset of %s its kubelet runs", n.Name)
+	}
 	if left := n.containersOf(t, ""); len(left) > 0 {
 		t.Errorf("after the reset of %s these containers are left: %q", n.Name, left)
 	}
-	for line := range strings.Lines(n.read(t, "/proc/self/mountinfo")) {
-		if at := strings.Fields(line)[4]; strings.HasPrefix(at, "/var/lib/kubelet") || strings.HasPrefix(at, "/run/bosun") {
+	for at := range n.mounts(t) {
+		if !n.mountedAtFirst[at] && !strings.HasPrefix(at, n.bed.Dir) {
 			t.Errorf("after the reset of %s %s is still mounted", n.Name, at)
 		}
 	}
@@ -395,13 +411,15 @@ func (n *node) untilPodReady(t *testing.T, namespace, name string) *v1.Pod {
 	return pod
 }
 
+// pod waits for a pod to be there.
 func (n *node) pod(t *testing.T, namespace, name string) *v1.Pod {
 	t.Helper()
-	var pod v1.Pod
-	if err := n.object(&pod, "pod", "-n", namespace, name); err != nil {
-		t.Fatal(err)
-	}
-	return &pod
+	var pod *v1.Pod
+	eventually(t, func() error {
+		pod = new(v1.Pod)
+		return n.object(pod, "pod", "-n", namespace, name)
+	})
+	return pod
 }
 
 // containers are the running containers of pods on a node, as the API server knows them, sorted.
@@ -413,7 +431,6 @@ func (n *node) containers(t *testing.T, of string) []string {
 	}
 	var found []string
 	for _, pod := range pods.Items {
-		t.Log(pod.Name, pod.CreationTimestamp, pod.Status.StartTime)
 		for _, c := range pod.Status.ContainerStatuses {
 			found = append(found, fmt.Sprintf("%s/%s %s restarted %d", pod.Namespace, pod.Name, c.ContainerID, c.RestartCount))
 		}

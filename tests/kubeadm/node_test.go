@@ -42,6 +42,8 @@ type node struct {
 	systemd string   // the socket at which systemctl asks
 	kubelet []string // how the unit starts it
 	unit    *unit
+	// mountedAtFirst is where something was mounted before the kubelet was there.
+	mountedAtFirst map[string]bool
 }
 
 // newNode is a machine just installed: the unit kubelet is enabled and waits for kubeadm. images are for its runtime; more are arguments
@@ -79,6 +81,7 @@ func newNode(t *testing.T, name string, images []string, program string, more ..
 	n.run(t, "mkdir", "-p", "/run/containerd")
 	n.run(t, "ln", "-s", n.bed.Socket, "/run/containerd/containerd.sock")
 	n.kubelet = append([]string{filepath.Join(n.bin, program)}, more...)
+	n.mountedAtFirst = n.mounts(t)
 	n.unit = startUnit(t, n)
 	t.Cleanup(func() {
 		if dir := os.Getenv("BOSUN_TEST_KEEP"); dir != "" {
@@ -171,4 +174,14 @@ func (n *node) read(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(data)
+}
+
+// mounts is where something is mounted on the node.
+func (n *node) mounts(t *testing.T) map[string]bool {
+	t.Helper()
+	at := map[string]bool{}
+	for line := range strings.Lines(n.run(t, "cat", "/proc/self/mountinfo")) {
+		at[strings.Fields(line)[4]] = true
+	}
+	return at
 }

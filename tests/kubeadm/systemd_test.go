@@ -245,6 +245,12 @@ func (u *unit) pastRuns() []run {
 	return u.runs
 }
 
+func (u *unit) running() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.cmd != nil
+}
+
 // restart is `systemctl restart kubelet`.
 func (u *unit) restart() {
 	u.stop()
