@@ -15,6 +15,8 @@ import (
 	"time"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/bosun-project/bosun/internal/testbed"
 )
 
 // The tests run in this order: the pods of one are there for the next.
@@ -122,6 +124,50 @@ func TestNodeLimits(t *testing.T) {
 		"memory.max": fmt.Sprint(total<<10 - 100<<20),
 		"cpu.weight": "59", // of 1536 shares: two processors less 500m
 	})
+}
+
+// TestStats: what is told of a pod is what the kernel says of it, in all three places (behaviours 341, 363).
+func TestStats(t *testing.T) {
+	b := &box{t, "guaranteed"}
+	app := b.untilRunning("app")
+	dir := filepath.Join(cgroups, "kubepods", "pod"+b.uid(), app.Id)
+	before := number(t, dir, "cpu.stat", "usage_usec")
+	s := summaryOf(t)
+	checkNode(t, &s.Node)
+	p := podIn(t, s, "guaranteed-"+nodeName)
+	c := &p.Containers[0]
+	if used, after := *c.CPU.UsageCoreNanoSeconds/1000, number(t, dir, "cpu.stat", "usage_usec"); used < before || used > after {
+		t.Errorf("the container used %d us, want %d to %d", used, before, after)
+	}
+	if c.CPU.PSI == nil || c.Memory.PSI == nil || c.IO == nil || p.CPU.PSI == nil {
+		t.Errorf("no pressure is told of container or pod: %+v %+v", c, p)
+	}
+	if limit, set := uint64(64<<20), *c.Memory.WorkingSetBytes; set == 0 || *c.Memory.AvailableBytes != limit-set {
+		t.Errorf("of %d bytes %d are used and %d are left", limit, set, *c.Memory.AvailableBytes)
+	}
+	if p.Network == nil || p.Network.Name != "eth0" {
+		t.Errorf("network %+v", p.Network)
+	}
+	if v := p.VolumeStats; len(v) != 1 || v[0].Name != "scratch" || *v[0].CapacityBytes != 16<<20 || *v[0].UsedBytes == 0 {
+		t.Errorf("volumes %+v", v)
+	}
+	if c.Rootfs == nil || c.Logs == nil || p.EphemeralStorage == nil || *c.Logs.UsedBytes == 0 {
+		t.Errorf("nothing is told of disks: %+v", c)
+	}
+	labels := fmt.Sprintf(`{container="app",id="/kubepods/pod%s/%s",image="%s",name="%s",namespace="default",pod="guaranteed-%s"}`, b.uid(), app.Id, testbed.Testbox, app.Id, nodeName)
+	families := answer(t, "/metrics/cadvisor")
+	for _, want := range []string{
+		"container_spec_memory_limit_bytes" + labels + " 6.7108864e+07", "container_spec_cpu_quota" + labels + " 50000",
+		"container_pressure_cpu_waiting_seconds_total" + labels, "container_memory_working_set_bytes" + labels, "container_scrape_error 0",
+		`container_network_receive_bytes_total{container="",id="/kubepods/pod` + b.uid(),
+	} {
+		if !strings.Contains(families, "\n"+want) {
+			t.Errorf("/metrics/cadvisor lacks %s", want)
+		}
+	}
+	if want := fmt.Sprintf("\ncontainer_memory_working_set_bytes{container=\"app\",namespace=\"default\",pod=\"guaranteed-%s\"} ", nodeName); !strings.Contains(answer(t, "/metrics/resource"), want) {
+		t.Errorf("/metrics/resource lacks %s", want)
+	}
 }
 
 // An out of memory container is killed as a whole, is said to have been, and starts again: at once the first time,
