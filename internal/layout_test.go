@@ -80,6 +80,7 @@ var sameFloor = map[edge]string{
 	{"cmd/bosun", "*"}:       "main starts the wiring",
 	{"signals", "stats"}:     "there is one way to measure a directory that tenants fill",
 	{"volume", "mount"}:      "volumes are made of mounts",
+	{"volume", "csi"}:        "a driver stages and publishes what a volume shows",
 	{"preflight", "*"}:       "a check asks the outside parts what they need",
 }
 

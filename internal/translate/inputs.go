@@ -120,6 +120,10 @@ type Volume struct {
 	// ReadOnly says that no container may write to it, whatever its mounts say: secret, configMap, downwardAPI and
 	// projected volumes.
 	ReadOnly bool
+	// Device is the block device of a volume of mode Block, which has no HostPath then.
+	Device string
+	// Group is a group that containers with the volume are in (annotation pv.beta.kubernetes.io/gid); nil for none.
+	Group *int64
 	// Relabel asks the runtime to give the volume the container's SELinux label.
 	Relabel bool
 	// Image is set for an image volume, which the runtime mounts itself.

@@ -33,7 +33,7 @@ func (emptyDir) holds(v *v1.Volume) bool {
 	return v.EmptyDir != nil || v.VolumeSource == v1.VolumeSource{}
 }
 
-func (emptyDir) shown(*v1.Volume) translate.Volume { return translate.Volume{Relabel: true} }
+func (emptyDir) shown(*request) translate.Volume { return translate.Volume{Relabel: true} }
 
 func (e emptyDir) setup(ctx context.Context, r *request) error {
 	source := r.volume.EmptyDir

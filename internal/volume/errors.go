@@ -9,7 +9,10 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/bosun-project/bosun/internal/content"
 	"github.com/bosun-project/bosun/internal/fault"
+	"github.com/bosun-project/bosun/internal/reason"
+	"github.com/bosun-project/bosun/internal/translate"
 )
 
 // SetupError says which volume of which pod could not be set up. Err alone is what follows 'MountVolume.SetUp failed
@@ -31,9 +34,38 @@ func (e *SetupError) Unwrap() error { return e.Err }
 
 // What can be used: worksNow with an API server, worksAlone without.
 const (
-	worksNow   = "emptyDir, hostPath, image, configMap, secret, downwardAPI and projected"
+	worksNow   = "emptyDir, hostPath, image, configMap, secret, downwardAPI, projected, csi, ephemeral and persistentVolumeClaim"
 	worksAlone = "emptyDir, hostPath, image, downwardAPI and projected (of downwardAPI)"
+	// worksClaimed is what a claim may be bound to.
+	worksClaimed = "csi and hostPath"
 )
+
+// told is an error whose words are those of an event as a whole.
+type told struct {
+	*translate.ConfigError
+	cause error
+}
+
+func (t told) Unwrap() []error { return []error{t.ConfigError, t.cause} }
+
+// failed says which step of setting up a persistent volume failed, in upstream's words.
+func failed(r *request, step string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return tell(reason.FailedMount, fmt.Sprintf("%s failed for volume %q : %v", step, r.name(), err), err)
+}
+
+// unprocessed says that it is not known what is to be set up.
+func unprocessed(r *request, err error) error {
+	return tell(reason.FailedMount, fmt.Sprintf(
+		"Unable to attach or mount volumes: unmounted volumes=[%s], unattached volumes=[], failed to process volumes=[%s]: error processing PVC %s/%s: %v",
+		r.volume.Name, r.volume.Name, r.pod.Namespace, content.ClaimOf(r.pod, r.volume), err), err)
+}
+
+func tell(why, message string, cause error) error {
+	return told{&translate.ConfigError{Reason: why, Message: message}, cause}
+}
 
 // unsupported says that a volume source, or a part of it, cannot be used. It is fault.ErrUnsupported.
 type unsupported struct {
@@ -56,7 +88,7 @@ func sourceField(p *v1.Pod, v *v1.Volume) string {
 }
 
 // sourceName is the field of a volume source that is set, as it is spelt in manifests. One without any is an emptyDir.
-func sourceName(s *v1.VolumeSource) string {
+func sourceName(s any) string {
 	all := reflect.ValueOf(s).Elem()
 	for i := range all.NumField() {
 		if f := all.Field(i); f.Kind() == reflect.Pointer && !f.IsNil() {

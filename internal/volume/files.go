@@ -45,7 +45,7 @@ func (w written) dir() string { return w.name }
 
 func (w written) holds(v *v1.Volume) bool { return w.is(v) }
 
-func (written) shown(*v1.Volume) translate.Volume {
+func (written) shown(*request) translate.Volume {
 	return translate.Volume{ReadOnly: true, Relabel: true}
 }
 

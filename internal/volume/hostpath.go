@@ -22,12 +22,20 @@ func (hostPath) holds(v *v1.Volume) bool { return v.HostPath != nil }
 
 func (hostPath) teardown(context.Context, place) error { return nil }
 
-func (hostPath) shown(v *v1.Volume) translate.Volume {
-	return translate.Volume{HostPath: v.HostPath.Path}
+func (hostPath) shown(r *request) translate.Volume {
+	return translate.Volume{HostPath: r.hostPath().Path}
+}
+
+// hostPath is the path of a volume, or of the persistent volume behind its claim.
+func (r *request) hostPath() *v1.HostPathVolumeSource {
+	if r.pv != nil {
+		return r.pv.Spec.HostPath
+	}
+	return r.volume.HostPath
 }
 
 func (hostPath) setup(_ context.Context, r *request) error {
-	source := r.volume.HostPath
+	source := r.hostPath()
 	if source.Path == "" || source.Path[0] != '/' {
 		return fmt.Errorf("%s.path %q: must be an absolute path", r.field, source.Path)
 	}

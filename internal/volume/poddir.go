@@ -39,7 +39,7 @@ func (v *Volumes) removePodDir(ctx context.Context, uid types.UID) error {
 		return err
 	}
 	for _, dir := range dirs {
-		if v.kindIn(dir) != nil {
+		if k := v.kindIn(dir); k != nil && !foreign[dir] {
 			continue
 		}
 		if err := removeEmpty(pod, filepath.Join("volumes", dir)); err != nil {
@@ -53,6 +53,9 @@ func (v *Volumes) removePodDir(ctx context.Context, uid types.UID) error {
 	defer pods.Close()
 	return pods.RemoveAll(ctx, string(uid))
 }
+
+// foreign are the directories of kinds whose volumes outlive the pod: what is found there may be their data.
+var foreign = map[string]bool{csiDir: true}
 
 // nothingMounted refuses if the mount table has anything at the pod's directory or beneath it.
 func nothingMounted(pod *safepath.Root) error {
@@ -90,7 +93,7 @@ func removeEmpty(pod *safepath.Root, dir string) error {
 		sub := filepath.Join(dir, name)
 		info, err := pod.Lstat(sub)
 		if err == nil && !info.IsDir() {
-			err = fmt.Errorf("%s was left by a kind of volume this version of Bosun does not know: it may be data of others, so remove it by hand", pod.Join(sub))
+			err = fmt.Errorf("%s was left there and nobody knows by whom: it may be data of others, so remove it by hand", pod.Join(sub))
 		} else if err == nil {
 			err = removeEmpty(pod, sub)
 		}

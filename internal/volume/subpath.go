@@ -55,7 +55,10 @@ func (v *Volumes) subpath(ctx context.Context, p *v1.Pod, container string, inde
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	volume := v.locate(k, r)
+	volume, err := v.locate(k, r)
+	if err != nil {
+		return "", fmt.Errorf("volume %q: %w", m.Name, err)
+	}
 	source, err := openSubpath(volume, path)
 	if err != nil {
 		return "", err

@@ -8,11 +8,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/content"
+	"github.com/bosun-project/bosun/internal/csi"
 	"github.com/bosun-project/bosun/internal/names"
 	"github.com/bosun-project/bosun/internal/note"
 	"github.com/bosun-project/bosun/internal/safepath"
@@ -26,6 +29,14 @@ type Config struct {
 	// Allocatable is what the node can give to pods: memory bounds memory volumes, and the downward API shows it as
 	// the limit of containers that have none.
 	Allocatable v1.ResourceList
+	// NodeName is the node's name, Cluster what the API server has for volumes of claims and drivers, and Drivers the CSI
+	// drivers of the node. Cluster is nil without an API server; such volumes do not work then.
+	NodeName string
+	Cluster  Cluster
+	Drivers  *csi.Registry
+	// AttachWait is how long one setup waits for a volume to be attached. Default 2 min 3 s (behaviour 171); DriverWait is how
+	// long a call waits for its driver to register. Default 10 s.
+	AttachWait, DriverWait time.Duration
 	// Content computes the files of a configMap, secret, downwardAPI or projected volume. It is asked at each setup and
 	// may wait for objects. If it is nil there is no API server, and only what shows the pod itself works.
 	Content func(context.Context, *v1.Pod, *v1.Volume) (content.Files, error)
@@ -41,6 +52,13 @@ type Volumes struct {
 	kinds []kind
 	// works is what can be used, for errors.
 	works string
+	// cluster is nil without an API server.
+	cluster Cluster
+	csi     *csiKind
+
+	mu sync.Mutex
+	// made is where the volumes are that depend on more than the pod, by pod and volume, since this process has set them up.
+	made map[types.UID]map[string]translate.Volume
 }
 
 // kind is one sort of volume.
@@ -52,7 +70,7 @@ type kind interface {
 	// setup makes the volume, or completes what an earlier call began.
 	setup(ctx context.Context, r *request) error
 	// shown says how the volume is shown to containers. HostPath is filled in for a kind with dir.
-	shown(v *v1.Volume) translate.Volume
+	shown(r *request) translate.Volume
 	// teardown takes away what setup made. It is not called for a kind without dir.
 	teardown(ctx context.Context, p place) error
 }
@@ -65,6 +83,18 @@ type request struct {
 	field string
 	place place
 	notes note.Sink // may be nil
+	// pv is the persistent volume behind the claim, nil if the volume has none; readOnly is what the pod says of it.
+	pv       *v1.PersistentVolume
+	claim    *v1.PersistentVolumeClaim
+	readOnly bool
+}
+
+// name is what the volume's directory is called.
+func (r *request) name() string {
+	if r.pv != nil {
+		return r.pv.Name
+	}
+	return r.volume.Name
 }
 
 // place is where a volume with a directory of its own lives.
@@ -96,11 +126,18 @@ const (
 
 // New only keeps the configuration.
 func New(cfg Config) *Volumes {
-	v := &Volumes{root: cfg.RootDir, notes: cfg.Notes, works: worksNow, kinds: []kind{emptyDir{memory: cfg.Allocatable.Memory().Value()}, hostPath{}}}
+	v := &Volumes{
+		root: cfg.RootDir, notes: cfg.Notes, works: worksNow, kinds: []kind{emptyDir{memory: cfg.Allocatable.Memory().Value()}, hostPath{}},
+		made: map[types.UID]map[string]translate.Volume{}, cluster: cfg.Cluster,
+	}
 	if cfg.Content == nil {
 		v.works = worksAlone
 	}
 	v.kinds = append(v.kinds, writtenKinds(cfg)...)
+	v.csi = newCSI(v, cfg)
+	if cfg.Cluster != nil {
+		v.kinds = append(v.kinds, v.csi)
+	}
 	return v
 }
 
@@ -108,11 +145,14 @@ func New(cfg Config) *Volumes {
 // not supported also is fault.ErrUnsupported.
 func (v *Volumes) Setup(ctx context.Context, p *v1.Pod, volume string) (translate.Volume, error) {
 	k, r, err := v.find(p, volume)
+	if err == nil && content.Claimed(r.volume) {
+		k, err = v.claim(ctx, r)
+	}
 	if err == nil && k.dir() != "" {
 		var pod *safepath.Root
 		if pod, err = v.makePod(p.UID); err == nil {
 			defer pod.Close()
-			r.place = place{pod: pod, kind: k.dir(), name: volume}
+			r.place = place{pod: pod, kind: k.dir(), name: r.name()}
 			if err = pod.MkdirAll("volumes", dirMode); err == nil {
 				err = pod.MkdirAll(filepath.Dir(r.place.path()), kindMode)
 			}
@@ -124,10 +164,10 @@ func (v *Volumes) Setup(ctx context.Context, p *v1.Pod, volume string) (translat
 	if err != nil {
 		return translate.Volume{}, &SetupError{Pod: p.Namespace + "/" + p.Name, Volume: volume, Err: err}
 	}
-	return v.locate(k, r), nil
+	return v.remember(k, r), nil
 }
 
-// find looks up a volume of a pod and its kind.
+// find looks up a volume of a pod and its kind, which is nil for that of a claim: the persistent volume decides.
 func (v *Volumes) find(p *v1.Pod, volume string) (kind, *request, error) {
 	if err := safepath.Component(string(p.UID)); err != nil {
 		return nil, nil, fmt.Errorf("metadata.uid: %w", err)
@@ -141,6 +181,9 @@ func (v *Volumes) find(p *v1.Pod, volume string) (kind, *request, error) {
 	}
 	r := &request{pod: p, volume: &p.Spec.Volumes[i], notes: v.notes}
 	r.field = sourceField(p, r.volume)
+	if v.cluster != nil && content.Claimed(r.volume) {
+		return nil, r, nil
+	}
 	for _, k := range v.kinds {
 		if k.holds(r.volume) {
 			return k, r, nil
@@ -149,12 +192,37 @@ func (v *Volumes) find(p *v1.Pod, volume string) (kind, *request, error) {
 	return nil, nil, &unsupported{field: r.field, works: v.works}
 }
 
-// locate tells where a volume is once it is set up.
-func (v *Volumes) locate(k kind, r *request) translate.Volume {
-	at := k.shown(r.volume)
-	if at.HostPath == "" {
-		at.HostPath = filepath.Join(names.PodDir(v.root, r.pod.UID), "volumes", k.dir(), r.volume.Name)
+// locate tells where a volume is that is set up.
+func (v *Volumes) locate(k kind, r *request) (translate.Volume, error) {
+	if k == nil || k == kind(v.csi) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		at, ok := v.made[r.pod.UID][r.volume.Name]
+		if !ok {
+			return at, errors.New("it is not set up")
+		}
+		return at, nil
 	}
+	return v.place(k, r), nil
+}
+
+func (v *Volumes) place(k kind, r *request) translate.Volume {
+	at := k.shown(r)
+	if at.HostPath == "" && at.Device == "" {
+		at.HostPath = filepath.Join(names.PodDir(v.root, r.pod.UID), "volumes", k.dir(), r.name())
+	}
+	return at
+}
+
+// remember notes where a volume is that has just been set up.
+func (v *Volumes) remember(k kind, r *request) translate.Volume {
+	at := v.place(k, r)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.made[r.pod.UID] == nil {
+		v.made[r.pod.UID] = map[string]translate.Volume{}
+	}
+	v.made[r.pod.UID][r.volume.Name] = at
 	return at
 }
 
@@ -168,10 +236,15 @@ func (v *Volumes) TearDown(ctx context.Context, uid types.UID) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for _, volume := range found {
-		errs = append(errs, v.Teardown(ctx, uid, volume))
+	v.mu.Lock()
+	delete(v.made, uid)
+	v.mu.Unlock()
+	errs := make([]error, len(found))
+	var work sync.WaitGroup
+	for i, volume := range found { // at once: a driver that hangs holds up only its own
+		work.Go(func() { errs[i] = v.Teardown(ctx, uid, volume) })
 	}
+	work.Wait()
 	return errors.Join(errs...)
 }
 
@@ -185,7 +258,11 @@ func (v *Volumes) Read(_ context.Context, p *v1.Pod, volume, path string) ([]byt
 	if err != nil {
 		return nil, fmt.Errorf("read %s in volume %q of pod %s/%s: %w", path, volume, p.Namespace, p.Name, err)
 	}
-	dir, err := openVolume(v.locate(k, r))
+	at, err := v.locate(k, r)
+	if err != nil {
+		return nil, fmt.Errorf("read %s in volume %q of pod %s/%s: %w", path, volume, p.Namespace, p.Name, err)
+	}
+	dir, err := openVolume(at)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,114 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/bosun-project/bosun/internal/backoff"
+	"github.com/bosun-project/bosun/internal/fault"
+	"github.com/bosun-project/bosun/internal/reason"
+)
+
+// looks are the pauses between two looks at an attachment: a node may read but not watch it. The node's own object is watched, and
+// says when the controller has done its work.
+var looks = backoff.Series{Initial: 50 * time.Millisecond, Max: 30 * time.Second}
+
+// await waits until a volume is attached, and notes what that gave (behaviour 174). Before that it must be known to the controller that
+// the volume is in use here: else it might take it away while it is being mounted.
+func (k *csiKind) await(ctx context.Context, r *request, d *driven) error {
+	k.count()
+	if !d.attachable() {
+		return nil
+	}
+	waiting, cancel := context.WithTimeout(ctx, k.attach)
+	defer cancel()
+	err := k.reported(waiting, d)
+	if err == nil {
+		err = k.attached(waiting, d)
+	}
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return err
+	case waiting.Err() != nil:
+		return tell(reason.FailedMount, fmt.Sprintf(
+			"Unable to attach or mount volumes: unmounted volumes=[%s], unattached volumes=[%s], failed to process volumes=[]: timed out waiting for the condition: %v",
+			r.volume.Name, r.volume.Name, err), fault.ErrTimeout)
+	}
+	return failed(r, "MountVolume.WaitForAttach", err)
+}
+
+// reported waits until the API server has it that the volume is in use and attached.
+func (k *csiKind) reported(ctx context.Context, d *driven) error {
+	name := d.unique()
+	var pause time.Duration
+	for {
+		node, newer := k.cluster.Node()
+		var missing error
+		switch {
+		case node == nil:
+			missing = errors.New("the node's own object is not known")
+		case !slices.Contains(node.Status.VolumesInUse, name):
+			missing = errors.New("the API server has not been told yet that the volume is in use")
+		case !slices.ContainsFunc(node.Status.VolumesAttached, func(a v1.AttachedVolume) bool { return a.Name == name }):
+			missing = errors.New("the volume is not attached to this node")
+		default:
+			return nil
+		}
+		pause = looks.Next(pause)
+		timer := time.NewTimer(max(pause, time.Second))
+		select {
+		case <-newer:
+			timer.Stop()
+		case <-timer.C:
+			if problem := k.problem(ctx, d); problem != nil {
+				missing = errors.Join(missing, problem)
+			}
+			if ctx.Err() != nil {
+				return missing
+			}
+		case <-ctx.Done():
+			timer.Stop()
+			if problem := k.problem(context.WithoutCancel(ctx), d); problem != nil {
+				missing = errors.Join(missing, problem)
+			}
+			return missing
+		}
+	}
+}
+
+// problem is why a volume cannot be attached, as its driver has said; nil if that is not known.
+func (k *csiKind) problem(ctx context.Context, d *driven) error {
+	a, err := k.cluster.Attachment(ctx, d.AttachmentID)
+	if err != nil || a.Status.AttachError == nil {
+		return nil
+	}
+	return errors.New(a.Status.AttachError.Message)
+}
+
+// attached reads what attaching gave. The API server learns a moment late that this node may ask for it.
+func (k *csiKind) attached(ctx context.Context, d *driven) error {
+	var pause time.Duration
+	for {
+		a, err := k.cluster.Attachment(ctx, d.AttachmentID)
+		switch {
+		case err == nil && a.Status.Attached:
+			d.volume.PublishContext = a.Status.AttachmentMetadata
+			return nil
+		case err == nil:
+			err = fmt.Errorf("volume attachment %s says that the volume is not attached", d.AttachmentID)
+		}
+		pause = looks.Next(pause)
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		}
+	}
+}
