@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,6 +49,7 @@ func (g *Gate) byCertificate(r *http.Request) (User, bool, error) {
 	if _, err := chain[0].Verify(options); err != nil {
 		return User{}, false, fmt.Errorf("verify client certificate %x of %s: %w", chain[0].SerialNumber, chain[0].Subject, err)
 	}
+	g.cfg.Meter.Certificate(time.Until(chain[0].NotAfter))
 	return holderOf(chain[0])
 }
 

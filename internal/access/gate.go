@@ -39,7 +39,9 @@ type Config struct {
 	AllowedTTL, DeniedTTL time.Duration
 	// Reviewer is needed by Tokens, and unless AlwaysAllow.
 	Reviewer Reviewer
-	Log      *slog.Logger
+	// Meter counts what happens; may be nil.
+	Meter Meter
+	Log   *slog.Logger
 }
 
 const (
@@ -66,6 +68,9 @@ func New(cfg Config) (*Gate, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Meter == nil {
+		cfg.Meter = noMeter{}
+	}
 	switch {
 	case cfg.ClientCAFile == "" && !cfg.Tokens && !cfg.Anonymous:
 		return nil, errors.New("authentication: nobody can come in: want x509.clientCAFile, webhook.enabled or anonymous.enabled")
@@ -75,6 +80,7 @@ func New(cfg Config) (*Gate, error) {
 		return nil, errors.New("authorization.mode: Webhook needs an API server to ask: want a kubeconfig, or AlwaysAllow")
 	}
 	g := &Gate{cfg: cfg, tokens: newMemo[User](mostTokens), decisions: newMemo[bool](mostDecisions), secret: random()}
+	g.tokens.behind = func(change int) { cfg.Meter.Fetching(change, true) }
 	if cfg.ClientCAFile != "" {
 		var err error
 		if g.authority, err = newAuthority(cfg.ClientCAFile, cfg.Log); err != nil {

@@ -13,6 +13,8 @@ type memo[V any] struct {
 	// good and bad answers are kept apart, so that those who guess cannot push out those who know.
 	good, bad shelf[V]
 	asked     map[key]*asking[V]
+	// behind is told of those who begin (1) and cease (-1) to wait for the question of somebody else; may be nil.
+	behind func(change int)
 }
 
 // keep says how long an answer holds, 0 not at all, and whether it is a bad one.
@@ -56,15 +58,27 @@ func (m *memo[V]) get(ctx context.Context, k key, ask func(context.Context) (V, 
 			return m.lead(ctx, k, a, ask)
 		}
 		m.mu.Unlock()
-		select {
-		case <-ctx.Done():
+		if err := m.wait(ctx, a); err != nil {
 			var none V
-			return none, ctx.Err()
-		case <-a.done:
-			if !a.left {
-				return a.answer, a.err
-			}
+			return none, err
 		}
+		if !a.left {
+			return a.answer, a.err
+		}
+	}
+}
+
+// wait returns when somebody else's question is answered, or ctx ends.
+func (m *memo[V]) wait(ctx context.Context, a *asking[V]) error {
+	if m.behind != nil {
+		m.behind(1)
+		defer m.behind(-1)
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-a.done:
+		return nil
 	}
 }
 

@@ -72,7 +72,9 @@ func (g *Gate) allowed(ctx context.Context, q *authzv1.SubjectAccessReview) (boo
 	return g.decisions.get(ctx, sha256.Sum256(text), func(ctx context.Context) (bool, keep, error) {
 		var answer *authzv1.SubjectAccessReview
 		err := insist(ctx, func(ctx context.Context) (err error) {
+			began := time.Now()
 			answer, err = g.cfg.Reviewer.ReviewAccess(ctx, q)
+			g.cfg.Meter.MayAsked(codeOf(err), time.Since(began))
 			return err
 		})
 		switch {
@@ -89,10 +91,15 @@ func (g *Gate) allowed(ctx context.Context, q *authzv1.SubjectAccessReview) (boo
 
 func (g *Gate) reviewToken(ctx context.Context, token string) (authnv1.TokenReviewStatus, error) {
 	var answer *authnv1.TokenReview
+	g.cfg.Meter.Fetching(1, false)
+	defer g.cfg.Meter.Fetching(-1, false)
 	err := insist(ctx, func(ctx context.Context) (err error) {
+		began := time.Now()
 		answer, err = g.cfg.Reviewer.ReviewToken(ctx, &authnv1.TokenReview{Spec: authnv1.TokenReviewSpec{Token: token}})
+		g.cfg.Meter.WhoAsked(codeOf(err), time.Since(began))
 		return err
 	})
+	g.cfg.Meter.Fetched(err == nil && answer.Status.Authenticated)
 	if err != nil {
 		return authnv1.TokenReviewStatus{}, fmt.Errorf("ask the API server whose token it is: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"time"
 )
 
 // The names of those who named nobody, and the groups that everybody is in or not.
@@ -63,7 +64,10 @@ func (g *Gate) byToken(r *http.Request) (User, bool, error) {
 
 // holder tells whose token it is.
 func (g *Gate) holder(ctx context.Context, token string) (User, error) {
+	known, began := true, time.Now()
+	defer func() { g.cfg.Meter.Token(known, time.Since(began)) }()
 	user, err := g.tokens.get(ctx, g.seal(token), func(ctx context.Context) (User, keep, error) {
+		known = false
 		status, err := g.reviewToken(ctx, token)
 		if err != nil {
 			return User{}, keep{}, err

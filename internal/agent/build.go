@@ -108,7 +108,7 @@ func (a *Agent) buildPerformer(ctx context.Context) (*perform.Performer, error) 
 	a.puller, a.holds = puller, image.NewHolds()
 	a.cgroups = &cgroups{
 		client: a.client, config: cgroupConfig(a.cfg, a.host), room: a.room,
-		warn: func(text string) { a.log.Warn(text) }, made: a.metrics.CgroupVersion,
+		warn: func(text string) { a.log.Warn(text) }, made: a.metrics.CgroupVersion, took: a.metrics.Cgroups,
 	}
 	files := podfs.New(podfs.Config{RootDir: a.cfg.RootDir, PodLogsDir: k.PodLogsDir, Volumes: found})
 	a.buildCleaner(found, files)

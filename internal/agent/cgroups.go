@@ -30,6 +30,8 @@ type cgroups struct {
 	warn   func(string)
 	// made is told of the version of cgroups.
 	made func(version int)
+	// took is told how long it took to create, update or destroy cgroups.
+	took func(operation string, took time.Duration)
 
 	mu   sync.Mutex
 	tree *cgroup.Tree
@@ -87,28 +89,28 @@ func (c *cgroups) version() int {
 	return 2
 }
 
-func (c *cgroups) Ensure(ctx context.Context, p *v1.Pod) error {
+// do does something with the tree, and tells how long it took.
+func (c *cgroups) do(ctx context.Context, operation string, work func(*cgroup.Tree) error) error {
 	tree, err := c.ready(ctx)
 	if err != nil {
 		return err
 	}
-	return tree.Ensure(ctx, p)
+	began := time.Now()
+	err = work(tree)
+	c.took(operation, time.Since(began))
+	return err
+}
+
+func (c *cgroups) Ensure(ctx context.Context, p *v1.Pod) error {
+	return c.do(ctx, "create", func(tree *cgroup.Tree) error { return tree.Ensure(ctx, p) })
 }
 
 func (c *cgroups) Grow(ctx context.Context, p *v1.Pod) error {
-	tree, err := c.ready(ctx)
-	if err != nil {
-		return err
-	}
-	return tree.Grow(ctx, p)
+	return c.do(ctx, "update", func(tree *cgroup.Tree) error { return tree.Grow(ctx, p) })
 }
 
 func (c *cgroups) Settle(ctx context.Context, p *v1.Pod) error {
-	tree, err := c.ready(ctx)
-	if err != nil {
-		return err
-	}
-	return tree.Settle(ctx, p)
+	return c.do(ctx, "update", func(tree *cgroup.Tree) error { return tree.Settle(ctx, p) })
 }
 
 // Parent is empty until the tree exists; a sandbox is only made after Ensure.
@@ -120,19 +122,15 @@ func (c *cgroups) Parent(p *v1.Pod) string {
 }
 
 func (c *cgroups) Remove(ctx context.Context, uid types.UID) error {
-	tree, err := c.ready(ctx)
-	if err != nil {
-		return err
-	}
-	return tree.Remove(ctx, uid)
+	return c.do(ctx, "destroy", func(tree *cgroup.Tree) error { return tree.Remove(ctx, uid) })
 }
 
 // Limit writes what the node's room says for all pods together.
 func (c *cgroups) Limit(ctx context.Context) error {
-	tree, err := c.ready(ctx)
-	if err != nil {
-		return err
-	}
+	return c.do(ctx, "update", func(tree *cgroup.Tree) error { return c.limit(ctx, tree) })
+}
+
+func (c *cgroups) limit(ctx context.Context, tree *cgroup.Tree) error {
 	all := cgroup.Unlimited()
 	if c.room.Enforced {
 		all = cgroup.NodeResources(c.room.Capacity, c.room.SystemReserved, c.room.KubeReserved)
@@ -145,11 +143,7 @@ func (c *cgroups) Limit(ctx context.Context) error {
 }
 
 func (c *cgroups) Weigh(ctx context.Context, shares uint64) error {
-	tree, err := c.ready(ctx)
-	if err != nil {
-		return err
-	}
-	return tree.SetBurstableShares(ctx, shares)
+	return c.do(ctx, "update", func(tree *cgroup.Tree) error { return tree.SetBurstableShares(ctx, shares) })
 }
 
 // pods lists the pods that have a cgroup; none while the tree is not known yet.

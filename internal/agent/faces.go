@@ -88,11 +88,11 @@ func (a *Agent) buildMetrics() {
 			entries, _ := a.set.Table().Pods()
 			pods := make([]metrics.Pod, 0, len(entries))
 			for _, e := range entries {
-				pods = append(pods, metrics.Pod{Desired: e.Desired, Stage: e.Memory.Stage, Observed: &e.Observed, Kept: &e.Memory.Kept})
+				pods = append(pods, metrics.Pod{Desired: e.Desired, Stage: e.Memory.Stage, Observed: &e.Observed, Kept: &e.Memory.Kept, Mounted: e.Memory.Session.Volumes})
 			}
 			return pods
 		},
-		Shutdown: a.shutdownTimes,
+		Shutdown: a.shutdownTimes, Gates: a.gates,
 		Find: func(uid types.UID) *pod.Desired {
 			if e := a.set.Table().Pod(uid); e != nil {
 				return e.Desired
@@ -100,6 +100,16 @@ func (a *Agent) buildMetrics() {
 			return nil
 		},
 	})
+}
+
+// gates are the feature gates.
+func (a *Agent) gates() []metrics.Gate {
+	all := a.cfg.Gates()
+	out := make([]metrics.Gate, 0, len(all))
+	for _, g := range all {
+		out = append(out, metrics.Gate(g))
+	}
+	return out
 }
 
 // nodeStatus is what the status of each pod tells of the node.

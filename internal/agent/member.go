@@ -143,7 +143,8 @@ func (a *Agent) clientConfig(to *rest.Config, release string, certificate func()
 		Requests: cluster.Limit{QPS: float32(*k.KubeAPIQPS), Burst: int(k.KubeAPIBurst)}, Events: events,
 		HeartbeatPatience:    min(k.NodeStatusUpdateFrequency.Duration, time.Duration(k.NodeLeaseDurationSeconds)*time.Second),
 		GetClientCertificate: certificate, Log: a.log,
-		Observe: func(r cluster.Request) { a.member.numbers.Request(r.Method, r.Host, r.Code, r.Took) },
+		Observe:  func(r cluster.Request) { a.member.numbers.Request(metrics.Request(r)) },
+		Received: func(r cluster.Request, n int64) { a.member.numbers.Received(metrics.Request(r), n) },
 	}
 }
 
@@ -205,7 +206,7 @@ func (a *Agent) membership() []actor {
 	return []actor{
 		{"membership", a.enter}, m.once(actor{"pods of the API server", m.followPods}), m.once(actor{"node of the API server", m.followNode}),
 		m.once(actor{"status of pods", a.reporter.Run}), m.once(actor{"mirror pods", a.mirrors.Run}), {"static pods", a.followStatic}, {"absence of the API server", m.noticeAbsence},
-		{"facts of the node", a.gatherFacts}, {"heartbeat followed", a.followHeartbeat}, m.once(actor{"heartbeat", a.heartbeat.Run}), m.once(actor{"events", a.events.Run}),
+		{"facts of the node", a.gatherFacts}, {"heartbeat followed", a.followHeartbeat}, {"start of the node", a.followStartup}, m.once(actor{"heartbeat", a.heartbeat.Run}), m.once(actor{"events", a.events.Run}),
 	}
 }
 
@@ -236,16 +237,11 @@ func (m *member) ownNode() (ownNode, <-chan struct{}) {
 	return m.node.Get()
 }
 
-// followHeartbeat makes connections anew when the lease cannot be renewed: one may be dead without a sign. It also tells the
-// metrics when the node was registered first.
+// followHeartbeat makes connections anew when the lease cannot be renewed: one may be dead without a sign.
 func (a *Agent) followHeartbeat(ctx context.Context) error {
-	tries, registered := 0, false
+	tries := 0
 	for {
 		s, newer := a.heartbeat.State().Get()
-		if s.Registered && !registered {
-			registered = true
-			a.member.numbers.Registered(time.Since(a.began))
-		}
 		if s.Lease.Tries > tries && !a.member.client.Link().Value().Up {
 			a.member.client.CloseConnections()
 		}

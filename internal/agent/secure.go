@@ -45,7 +45,7 @@ func (a *Agent) gateConfig() access.Config {
 		Anonymous:   on(k.Authentication.Anonymous.Enabled),
 		AlwaysAllow: k.Authorization.Mode == kubelet.KubeletAuthorizationModeAlwaysAllow,
 		AllowedTTL:  k.Authorization.Webhook.CacheAuthorizedTTL.Duration, DeniedTTL: k.Authorization.Webhook.CacheUnauthorizedTTL.Duration,
-		Log: a.log,
+		Meter: a.metrics.Access(), Log: a.log,
 	}
 	if a.member != nil {
 		c.Reviewer = a.member.client
@@ -60,7 +60,7 @@ func (a *Agent) servingConfig() certs.ServingConfig {
 		Names: append([]string{a.host.Name}, a.ips.Value()...), Notes: a.note, Log: a.log,
 	}
 	if a.member != nil {
-		c.Renewed = a.member.numbers.Rotated
+		c.Renewed, c.RenewFailed = a.member.numbers.Rotated, a.member.numbers.ServingRenewFailed
 	}
 	if k.ServerTLSBootstrap && a.member != nil {
 		c.Bootstrap, c.Requests, c.Addresses = true, requests{a.member.client}, &a.member.addresses

@@ -60,6 +60,8 @@ type Config struct {
 	GetClientCertificate func() *tls.Certificate
 	// Observe is told of each request when the head of its answer is there. It must not block.
 	Observe func(Request)
+	// Received is told how many bytes the answer to a request has, watches left out. It must not block.
+	Received func(Request, int64)
 	// Log hears the warnings that the API server sends.
 	Log *slog.Logger
 }

@@ -283,12 +283,22 @@ func TestObserve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newAPIServer(t)
 		var mu sync.Mutex
-		var seen []string
+		var seen, received []string
+		var sent int64
 		config := s.config()
 		config.Observe = func(r cluster.Request) {
 			mu.Lock()
 			defer mu.Unlock()
 			seen = append(seen, fmt.Sprintf("%s %s %s %s", r.Method, r.Host, r.Resource, r.Code))
+			sent += r.Sent
+		}
+		config.Received = func(r cluster.Request, n int64) {
+			mu.Lock()
+			defer mu.Unlock()
+			received = append(received, r.Method+" "+r.Resource)
+			if n <= 0 {
+				t.Errorf("the answer to %s %s has %d bytes", r.Method, r.Resource, n)
+			}
 		}
 		c := newClient(t, config)
 		_, _ = c.PatchPodStatus(t.Context(), "ns", "x", "u", []byte("{}"))
@@ -299,6 +309,12 @@ func TestObserve(t *testing.T) {
 		want := []string{"PATCH api:6443 pods/status 405", "GET api:6443 nodes 404", "GET api:6443 leases 404", "GET api:6443 nodes <error>"}
 		if !slices.Equal(seen, want) {
 			t.Errorf("observed %q\nwant %q", seen, want)
+		}
+		if want := []string{"PATCH pods/status", "GET nodes", "GET leases"}; !slices.Equal(received, want) {
+			t.Errorf("the lengths of the answers to %q, want %q", received, want)
+		}
+		if want := int64(len(`{"metadata":{"uid":"u"}}`)); sent != want {
+			t.Errorf("%d bytes were sent, want %d", sent, want)
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -23,6 +24,8 @@ import (
 type Request struct {
 	Method, Host, Resource, Code string
 	Took                         time.Duration
+	// Sent is how many bytes the request's body has; negative if that is not known.
+	Sent int64
 }
 
 // wire sends requests. It dials with the newest client certificate, can end all connections, and watches how requests fare.
@@ -31,6 +34,8 @@ type wire struct {
 	dialer  *connrotation.Dialer
 	link    link
 	observe func(Request)
+	// received is told how long the answer to a request was, of other requests than watches; may be nil.
+	received func(Request, int64)
 
 	// certificate returns the newest client certificate, nil for none.
 	certificate func() *tls.Certificate
@@ -40,7 +45,7 @@ type wire struct {
 }
 
 func newWire(c *Config) (*wire, error) {
-	w := &wire{observe: c.Observe, certificate: c.GetClientCertificate}
+	w := &wire{observe: c.Observe, received: c.Received, certificate: c.GetClientCertificate}
 	config := *c.REST
 	config.UserAgent = c.UserAgent
 	if w.certificate == nil {
@@ -114,9 +119,34 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		w.link.failed(err, time.Now())
 	}
 	if w.observe != nil {
-		w.observe(Request{Method: r.Method, Host: r.URL.Host, Resource: resourceOf(r.URL.Path), Code: code, Took: time.Since(began)})
+		seen := Request{Method: r.Method, Host: r.URL.Host, Resource: resourceOf(r.URL.Path), Code: code, Took: time.Since(began), Sent: r.ContentLength}
+		w.observe(seen)
+		if err == nil && w.received != nil && !r.URL.Query().Has("watch") {
+			answer.Body = &measured{ReadCloser: answer.Body, told: func(n int64) { w.received(seen, n) }}
+		}
 	}
 	return answer, err
+}
+
+// measured is the body of an answer whose length is told when it is closed.
+type measured struct {
+	io.ReadCloser
+	n    int64
+	told func(int64)
+}
+
+func (m *measured) Read(p []byte) (int, error) {
+	n, err := m.ReadCloser.Read(p)
+	m.n += int64(n)
+	return n, err
+}
+
+func (m *measured) Close() error {
+	if m.told != nil {
+		m.told(m.n)
+		m.told = nil
+	}
+	return m.ReadCloser.Close()
 }
 
 // renew closes the connections if they were opened with another certificate than would be shown now. The API server judges a

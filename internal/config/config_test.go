@@ -102,3 +102,26 @@ func wantProblems(t *testing.T, err error, want ...string) {
 		}
 	}
 }
+
+func TestGatesOfAConfig(t *testing.T) {
+	c, err := loadYAML("featureGates: {MemoryQoS: false, ContainerStopSignals: true}\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]GateValue{
+		"MemoryQoS": {"MemoryQoS", "BETA", false}, "ContainerStopSignals": {"ContainerStopSignals", "ALPHA", true},
+		"NodeSwap": {"NodeSwap", "", true}, "AllowDNSOnlyNodeCSR": {"AllowDNSOnlyNodeCSR", "DEPRECATED", false},
+	}
+	found := 0
+	for _, g := range c.Gates() {
+		if w, ok := want[g.Name]; ok {
+			found++
+			if g != w {
+				t.Errorf("%+v, want %+v", g, w)
+			}
+		}
+	}
+	if found != len(want) {
+		t.Errorf("found %d of %d", found, len(want))
+	}
+}

@@ -89,6 +89,26 @@ func resolve(set map[string]bool) map[string]bool {
 // Gate reports whether a feature gate is on. A name that is no gate the kubelet reads is off.
 func (c *Config) Gate(name string) bool { return resolve(c.Kubelet.FeatureGates)[name] }
 
+// A GateValue is a feature gate and whether it is on. Stage is ALPHA, BETA, DEPRECATED, or empty for what has become general.
+type GateValue struct {
+	Name, Stage string
+	On          bool
+}
+
+// Gates are all feature gates that the kubelet reads, by name.
+func (c *Config) Gates() []GateValue {
+	table, values := gateTable(), resolve(c.Kubelet.FeatureGates)
+	out := make([]GateValue, 0, len(table))
+	for _, name := range slices.Sorted(maps.Keys(table)) {
+		g := GateValue{Name: name, Stage: strings.ToUpper(string(table[name].stage)), On: values[name]}
+		if table[name].stage == ga {
+			g.Stage = ""
+		}
+		out = append(out, g)
+	}
+	return out
+}
+
 // checkGates finds gates that do not exist or are locked, and what is worth a note.
 func checkGates(set map[string]bool, where string) (ps Problems, notes []string) {
 	table, elsewhere := gateTable(), otherGates()

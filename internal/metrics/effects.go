@@ -36,6 +36,8 @@ func (m *Metrics) Ended(d *pod.Desired, o plan.Outcome) {
 		}
 	case plan.StartContainer:
 		m.containerEnded(d, o)
+	case plan.SetupVolume:
+		m.volumeEnded(d, o)
 	case plan.EnsureImage:
 		if o.Effect.Volume != "" {
 			m.imageVolumesRequested.Inc()
@@ -49,7 +51,7 @@ func (m *Metrics) Ended(d *pod.Desired, o plan.Outcome) {
 		}
 	case plan.UpdateContainer, plan.GrowPod, plan.SettlePod:
 		m.resizeFailed(o)
-	case plan.Look, plan.MakePod, plan.SetupVolume, plan.PostStart, plan.PreStop, plan.StopContainer, plan.ReadEnd, plan.RemoveContainer,
+	case plan.Look, plan.MakePod, plan.PostStart, plan.PreStop, plan.StopContainer, plan.ReadEnd, plan.RemoveContainer,
 		plan.StopSandbox, plan.RemoveSandbox, plan.TearVolumes, plan.UnmakePod:
 	}
 }
@@ -124,6 +126,8 @@ func (m *Metrics) started(d *pod.Desired, o plan.Outcome) {
 				l.missing[d.Pod.Spec.Containers[i].Name] = struct{}{}
 			}
 		}
+	case plan.EnsureImage:
+		l.pulledIn(o)
 	case plan.StartContainer:
 		if o.Failed != nil || l.missing == nil {
 			return
@@ -131,9 +135,9 @@ func (m *Metrics) started(d *pod.Desired, o plan.Outcome) {
 		delete(l.missing, o.Effect.Container)
 		if len(l.missing) == 0 {
 			l.missing = nil
-			m.podStarted.Observe(o.Ended.Sub(d.Seen).Seconds())
+			m.startedAll(d, l, o.Ended)
 		}
-	case plan.Look, plan.SetupVolume, plan.EnsureImage, plan.CreateContainer, plan.PostStart, plan.PreStop, plan.StopContainer,
+	case plan.Look, plan.SetupVolume, plan.CreateContainer, plan.PostStart, plan.PreStop, plan.StopContainer,
 		plan.ReadEnd, plan.RemoveContainer, plan.StopSandbox, plan.RemoveSandbox, plan.TearVolumes, plan.UnmakePod, plan.ForgetPod,
 		plan.UpdateContainer, plan.GrowPod, plan.SettlePod:
 	}

@@ -14,10 +14,15 @@ type families struct {
 	operationErrors *prometheus.CounterVec
 	operationTook   *prometheus.HistogramVec
 
-	workerTook    *prometheus.HistogramVec
-	workerStarted prometheus.Histogram
-	podStarted    prometheus.Histogram
-	containers    prometheus.Histogram
+	workerTook              *prometheus.HistogramVec
+	workerStarted           prometheus.Histogram
+	podStarted              prometheus.Histogram
+	podStartTotal           prometheus.Histogram
+	podStartSLI             prometheus.Histogram
+	firstNetworked          prometheus.Gauge
+	storageTook, volumeTook *prometheus.HistogramVec
+	cgroupsTook             *prometheus.HistogramVec
+	containers              prometheus.Histogram
 
 	sandboxTook   *prometheus.HistogramVec
 	sandboxErrors *prometheus.CounterVec
@@ -122,6 +127,12 @@ func (f *families) pods(m maker) {
 	f.workerTook = m.histograms("kubelet_pod_worker_duration_seconds", "How long one step of bringing a pod to what it should be takes.", prometheus.DefBuckets, "operation_type")
 	f.workerStarted = m.histogram("kubelet_pod_worker_start_duration_seconds", "The time from first hearing of a pod to beginning work on it.", prometheus.DefBuckets)
 	f.podStarted = m.histogram("kubelet_pod_start_duration_seconds", "The time from first hearing of a pod to all its containers being started.", startBuckets)
+	f.podStartTotal = m.histogram("kubelet_pod_start_total_duration_seconds", "The time from a pod of the API being created to all its containers being started.", startBuckets)
+	f.podStartSLI = m.histogram("kubelet_pod_start_sli_duration_seconds", "The same without the time in which images were pulled.", startBuckets)
+	f.firstNetworked = m.gauge("kubelet_first_network_pod_start_sli_duration_seconds", "The same of the first pod with a network of its own since the start of the agent; 0 before there was one.")
+	f.storageTook = m.histograms("storage_operation_duration_seconds", "How long an attempt to set up a volume takes.", storageBuckets, "volume_plugin", "operation_name", "status", "migrated")
+	f.volumeTook = m.histograms("volume_operation_total_seconds", "The time from the first attempt to set up a volume to success.", storageBuckets, "plugin_name", "operation_name")
+	f.cgroupsTook = m.histograms("kubelet_cgroup_manager_duration_seconds", "How long making, changing and removing cgroups takes.", prometheus.DefBuckets, "operation_type")
 	f.containers = m.histogram("kubelet_containers_per_pod_count", "How many containers a pod has.", prometheus.ExponentialBuckets(1, 2, 5))
 	f.sandboxTook = m.histograms("kubelet_run_podsandbox_duration_seconds", "How long making a pod sandbox takes.", startSmall(), "runtime_handler")
 	f.sandboxErrors = m.counters("kubelet_run_podsandbox_errors_total", "Pod sandboxes that could not be made.", "runtime_handler")

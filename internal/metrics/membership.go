@@ -10,11 +10,24 @@ import (
 type Membership struct {
 	requests     *prometheus.CounterVec
 	requestsTook *prometheus.HistogramVec
+	requestSizes *prometheus.HistogramVec
+	answerSizes  *prometheus.HistogramVec
 	statusTold   prometheus.Histogram
 	renewErrors  prometheus.Counter
+	renewServing prometheus.Counter
 	rotated      prometheus.Histogram
-	registration prometheus.Gauge
+	startup      startup
 }
+
+// Request is a request to the API server: what it was, and what came of it. Sent is the size of its body, negative if it is not known.
+type Request struct {
+	Method, Host, Resource, Code string
+	Took                         time.Duration
+	Sent                         int64
+}
+
+// sizes are upper bounds in bytes for what goes to the API server and comes from it.
+var sizes = []float64{64, 256, 512, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216}
 
 // MembershipConfig is what the numbers are asked of. Functions are called by every reader of the metrics.
 type MembershipConfig struct {
@@ -40,7 +53,10 @@ func (m *Metrics) Join(c MembershipConfig) *Membership {
 			[]float64{0.010, 0.050, 0.100, 0.500, 1, 5, 10, 20, 30, 45, 60}),
 		renewErrors:  r.counter("kubelet_certificate_manager_client_expiration_renew_errors", "Attempts to renew the client certificate that failed."),
 		rotated:      r.histogram("kubelet_certificate_manager_server_rotation_seconds", "How long a serving certificate had lived when the next one took its place.", certificateLives),
-		registration: r.gauge("kubelet_node_startup_registration_duration_seconds", "The time from the start to the node being registered."),
+		renewServing: r.counter("kubelet_server_expiration_renew_errors", "Attempts to renew the serving certificate that failed."),
+		requestSizes: r.histograms("rest_client_request_size_bytes", "How many bytes are sent to the API server, by verb and host.", sizes, "host", "verb"),
+		answerSizes:  r.histograms("rest_client_response_size_bytes", "How many bytes the API server answers, by verb and host.", sizes, "host", "verb"),
+		startup:      newStartup(r),
 	}
 	ttl := func(name, help string, of func() (time.Duration, bool)) {
 		if of != nil {
@@ -76,10 +92,18 @@ func (l lifetime) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// Request counts a request to the API server; code is "<error>" if there was no answer.
-func (m *Membership) Request(method, host, code string, took time.Duration) {
-	m.requests.WithLabelValues(code, host, method).Inc()
-	m.requestsTook.WithLabelValues(host, method).Observe(took.Seconds())
+// Request counts a request to the API server; its code is "<error>" if there was no answer.
+func (m *Membership) Request(r Request) {
+	m.requests.WithLabelValues(r.Code, r.Host, r.Method).Inc()
+	m.requestsTook.WithLabelValues(r.Host, r.Method).Observe(r.Took.Seconds())
+	if r.Sent >= 0 {
+		m.requestSizes.WithLabelValues(r.Host, r.Method).Observe(float64(r.Sent))
+	}
+}
+
+// Received takes how many bytes the answer to a request had.
+func (m *Membership) Received(r Request, n int64) {
+	m.answerSizes.WithLabelValues(r.Host, r.Method).Observe(float64(n))
 }
 
 // StatusTold counts a status that the API server now has, and how long it had waited for that.
@@ -91,5 +115,5 @@ func (m *Membership) RenewFailed() { m.renewErrors.Inc() }
 // Rotated counts a serving certificate that was replaced.
 func (m *Membership) Rotated(lived time.Duration) { m.rotated.Observe(lived.Seconds()) }
 
-// Registered tells how long after the start the node was registered.
-func (m *Membership) Registered(after time.Duration) { m.registration.Set(after.Seconds()) }
+// ServingRenewFailed counts an attempt to renew the serving certificate that failed.
+func (m *Membership) ServingRenewFailed() { m.renewServing.Inc() }

@@ -24,6 +24,8 @@ type Config struct {
 	// CgroupVersion is 1 or 2; 0 if it is not known.
 	CgroupVersion int
 	Build         Build
+	// Gates returns the feature gates; nil knows of none. It is called by every reader of the metrics.
+	Gates func() []Gate
 	// Pods returns the pods as they are now. It is called by every reader of the metrics.
 	Pods func() []Pod
 	// Shutdown returns when the last shutdown of the machine that was heard of began and ended; zero for never. Nil knows of none.
@@ -37,6 +39,8 @@ type Pod struct {
 	Desired  *pod.Desired
 	Stage    plan.Stage
 	Observed *pod.Observed
+	// Mounted holds the volumes that are set up.
+	Mounted map[string]uint64
 	// Kept is what is remembered of it; nil counts no resizes.
 	Kept *plan.Kept
 }
@@ -55,7 +59,9 @@ type Metrics struct {
 
 	mu    sync.Mutex
 	lives map[types.UID]*life
-	ended map[types.UID]map[string]struct{} // containers whose end was counted, by pod
+	// networked tells that the start of a pod with a network of its own was counted.
+	networked bool
+	ended     map[types.UID]map[string]struct{} // containers whose end was counted, by pod
 }
 
 // life is how far the start of a pod has got.
@@ -63,6 +69,10 @@ type life struct {
 	begun bool
 	// missing are the regular containers that were not started yet; nil when the start was counted, or is not ours.
 	missing map[string]struct{}
+	// pullFrom and pullTo are when the first pull began and the last one ended; zero if there was none.
+	pullFrom, pullTo time.Time
+	// volumes are when the setting up of each volume began that is not set up yet.
+	volumes map[string]time.Time
 }
 
 // New makes a registry of its own and everything in it.
@@ -79,7 +89,10 @@ func New(cfg Config) *Metrics {
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.shutdowns(cfg.Shutdown)
 	if cfg.Pods != nil {
-		m.registry.MustRegister(census{cfg.Pods})
+		m.registry.MustRegister(census{cfg.Pods}, volumes{cfg.Pods})
+	}
+	if cfg.Gates != nil {
+		m.registry.MustRegister(gates{cfg.Gates})
 	}
 	m.nodeName.WithLabelValues(cfg.NodeName).Set(1)
 	m.buildInfo.WithLabelValues(cfg.Build.labels()...).Set(1)
@@ -117,6 +130,11 @@ func (m *Metrics) shutdowns(last func() (began, ended time.Time)) {
 
 // CgroupVersion tells the version of cgroups, for those who learn it late.
 func (m *Metrics) CgroupVersion(version int) { m.cgroupVersion.WithLabelValues().Set(float64(version)) }
+
+// Cgroups counts something done with cgroups: create, update or destroy.
+func (m *Metrics) Cgroups(operation string, took time.Duration) {
+	m.cgroupsTook.WithLabelValues(operation).Observe(took.Seconds())
+}
 
 // Handler serves /metrics.
 func (m *Metrics) Handler() http.Handler { return handler(m.registry) }

@@ -33,6 +33,7 @@ func desired(uid string, edit func(*pod.Desired)) *pod.Desired {
 			Spec: v1.PodSpec{
 				InitContainers: []v1.Container{{Name: "init"}}, Containers: []v1.Container{{Name: "app"}, {Name: "log"}},
 				EphemeralContainers: []v1.EphemeralContainer{{EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: "debug"}}},
+				Volumes:             []v1.Volume{{Name: "data"}},
 			},
 		},
 		Source: pod.FromFile, Seen: seen, Wanted: true,
@@ -59,6 +60,10 @@ func busy() *Metrics {
 	}
 	end(plan.MakePod, "", time.Second, nil)
 	end(plan.EnsureImage, "app", 2*time.Second, nil)
+	for _, failed := range []*plan.Fault{{Reason: reason.FailedMount}, nil} {
+		m.Ended(a, plan.Outcome{Effect: plan.Effect{Kind: plan.SetupVolume, Volume: "data"}, Began: seen, Ended: seen.Add(time.Second), Failed: failed})
+	}
+	m.Cgroups("create", time.Millisecond)
 	end(plan.RunSandbox, "", time.Second, &plan.Fault{Reason: reason.FailedCreatePodSandBox})
 	end(plan.RunSandbox, "", 2*time.Second, nil)
 	end(plan.CreateContainer, "init", time.Second, &plan.Fault{Reason: reason.CreateContainerError})
@@ -224,6 +229,12 @@ func TestValues(t *testing.T) {
 		`kubelet_image_pull_duration_seconds_sum{image_size_in_bytes="100MB-500MB"} 2`,
 		`kubelet_pod_start_duration_seconds_sum 4`,
 		`kubelet_pod_start_duration_seconds_count 1`,
+		`kubelet_pod_start_total_duration_seconds_count 0`,
+		`storage_operation_duration_seconds_count{migrated="false",operation_name="volume_mount",status="fail-unknown",volume_plugin="kubernetes.io/empty-dir"} 1`,
+		`storage_operation_duration_seconds_count{migrated="false",operation_name="volume_mount",status="success",volume_plugin="kubernetes.io/empty-dir"} 1`,
+		`volume_operation_total_seconds_count{operation_name="overall_volume_mount",plugin_name="kubernetes.io/empty-dir"} 1`,
+		`volume_manager_total_volumes{plugin_name="kubernetes.io/empty-dir",state="desired_state_of_world"} 1`,
+		`kubelet_cgroup_manager_duration_seconds_count{operation_type="create"} 1`,
 		`kubelet_pod_worker_start_duration_seconds_count 1`,
 		`kubelet_pod_worker_duration_seconds_count{operation_type="kill"} 2`,
 		`kubelet_containers_per_pod_count_sum 2`,
