@@ -71,9 +71,14 @@ func (l *Containers) Run(ctx context.Context) error {
 	}
 }
 
-// Collect makes every ended container go that no pod needs, and returns when they have gone, or the context ends. It returns how
-// many have gone.
+// collectWait bounds how long Collect waits for what has to go: who needs room has other means.
+const collectWait = 30 * time.Second
+
+// Collect makes every ended container go that no pod needs, and returns when they have gone, the context ends, or 30 s are over. It
+// returns how many have gone.
 func (l *Containers) Collect(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, collectWait)
+	defer cancel()
 	told := l.doom(l.cfg.Keep.All)
 	for {
 		dead, newer := l.cfg.Dead()
