@@ -13,6 +13,7 @@ import (
 	"github.com/bosun-project/bosun/internal/config"
 	"github.com/bosun-project/bosun/internal/fault"
 	"github.com/bosun-project/bosun/internal/host"
+	"github.com/bosun-project/bosun/internal/latest"
 	"github.com/bosun-project/bosun/internal/limits"
 	"github.com/bosun-project/bosun/internal/nodestatus"
 	"github.com/bosun-project/bosun/internal/plan"
@@ -32,6 +33,9 @@ type cgroups struct {
 	made func(version int)
 	// took is told how long it took to create, update or destroy cgroups.
 	took func(operation string, took time.Duration)
+
+	// trouble is why cgroups of pods cannot be made; empty while all is well or nothing is known.
+	trouble latest.Cell[string]
 
 	mu   sync.Mutex
 	tree *cgroup.Tree
@@ -55,11 +59,10 @@ func (c *cgroups) ready(ctx context.Context) (*cgroup.Tree, error) {
 	case err != nil && !errors.Is(err, fault.ErrUnsupported):
 		return nil, err
 	}
-	tree, err := cgroup.New(config)
-	if err != nil {
-		return nil, err
+	tree, warning, err := makeTree(ctx, config)
+	if ctx.Err() == nil {
+		c.tell(err)
 	}
-	warning, err := tree.EnsureQOS(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +72,25 @@ func (c *cgroups) ready(ctx context.Context) (*cgroup.Tree, error) {
 	c.tree = tree
 	c.made(tree.Version())
 	return tree, nil
+}
+
+// makeTree makes the cgroups above those of pods.
+func makeTree(ctx context.Context, config cgroup.Config) (tree *cgroup.Tree, warning string, err error) {
+	if tree, err = cgroup.New(config); err == nil {
+		warning, err = tree.EnsureQOS(ctx)
+	}
+	return tree, warning, err
+}
+
+// tell publishes what keeps pods from having cgroups. Call it with mu held.
+func (c *cgroups) tell(err error) {
+	message := ""
+	if err != nil {
+		message = "cgroups of pods cannot be made: " + err.Error()
+	}
+	if c.trouble.Value() != message {
+		c.trouble.Set(message)
+	}
 }
 
 // known is the tree, nil until it is made.

@@ -53,6 +53,8 @@ func (a *Agent) gatherFacts(ctx context.Context) error {
 		facts.ShuttingDown = down.Down()
 		short, pressed := a.pressure.Pressure().Get()
 		press(&facts, short)
+		wrong, mended := a.cgroups.trouble.Get()
+		facts.CgroupsError = wrong
 		facts.Addresses = ips
 		facts.CgroupVersion = a.cgroups.version()
 		facts.Runtime = nodestatus.Runtime{
@@ -81,6 +83,8 @@ func (a *Agent) gatherFacts(ctx context.Context) error {
 		case <-turned:
 			look = false // this is told at once
 		case <-pressed:
+			look = false
+		case <-mended:
 			look = false
 		case <-tick.C:
 		}

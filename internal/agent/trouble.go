@@ -25,6 +25,7 @@ func (a *Agent) troubles() []serve.Trouble {
 	case !h.NetworkReady:
 		add("network", h.Since, h.NetworkMessage)
 	}
+	add("cgroups", time.Time{}, a.cgroups.trouble.Value())
 	add(a.shutdownTrouble())
 	add(a.pressureTrouble())
 	if a.serving != nil {

@@ -103,7 +103,10 @@ func (l *Loop) write(ctx context.Context, pods []*v1.Pod) {
 		err = l.cfg.Cgroups.Limit(ctx)
 	}
 	l.weight = shares
-	if err = errors.Join(err, l.cfg.Cgroups.Weigh(ctx, shares)); ctx.Err() == nil && (all || err != nil) {
+	if weigh := l.cfg.Cgroups.Weigh(ctx, shares); weigh != nil && (err == nil || weigh.Error() != err.Error()) { // most often both fail for one reason
+		err = errors.Join(err, weigh)
+	}
+	if ctx.Err() == nil && (all || err != nil) {
 		l.tell(err)
 	}
 }

@@ -48,7 +48,9 @@ func (w *world) Limit(context.Context) error {
 
 func (w *world) Weigh(_ context.Context, shares uint64) error {
 	w.say("weigh %d", shares)
-	return nil
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.refused
 }
 
 // run runs a loop beside play and returns all that was written and noted.

@@ -49,6 +49,7 @@ func complaints(f Facts) (all []string) {
 		say(or(f.Runtime.NetworkMessage, "container runtime network not ready"))
 	}
 	say(f.StorageError)
+	say(f.CgroupsError)
 	if f.ShuttingDown {
 		say("node is shutting down")
 	}

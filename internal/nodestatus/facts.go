@@ -61,8 +61,9 @@ type Facts struct {
 	// MemoryPressure, DiskPressure and PIDPressure tell that pods are, or are about to be, evicted.
 	MemoryPressure, DiskPressure, PIDPressure bool
 	// StaleListing says since when what the runtime has could not be listed, if that is too long ago; StorageError says
-	// why volumes cannot be used yet. Empty means well. Neither may change with time alone: each change is reported.
-	StaleListing, StorageError string
+	// why volumes cannot be used yet, CgroupsError why no pod can have its cgroup. Empty means well. None may change with time
+	// alone: each change is reported.
+	StaleListing, StorageError, CgroupsError string
 	// ShuttingDown tells that the machine is about to go down.
 	ShuttingDown bool
 }

@@ -33,6 +33,7 @@ func TestReady(t *testing.T) {
 		}, "false KubeletNotReady [container runtime is down, node is shutting down]"},
 		"292 listing":               {func(f *Facts) { f.StaleListing = "nothing was listed since noon" }, "false KubeletNotReady PLEG is not healthy: nothing was listed since noon"},
 		"292 volumes":               {func(f *Facts) { f.StorageError = "CSINode is not yet initialized" }, "false KubeletNotReady CSINode is not yet initialized"},
+		"292 cgroups":               {func(f *Facts) { f.CgroupsError = "cgroups of pods cannot be made: x" }, "false KubeletNotReady cgroups of pods cannot be made: x"},
 		"292 missing capacity":      {func(f *Facts) { delete(f.Room.Capacity, v1.ResourceEphemeralStorage) }, "false KubeletNotReady missing node capacity for resources: ephemeral-storage"},
 		"292 local storage not met": {func(f *Facts) { delete(f.Room.Capacity, v1.ResourceEphemeralStorage); f.NoLocalStorage = true }, "true KubeletReady kubelet is posting ready status"},
 		"292 nothing known":         {func(f *Facts) { *f = Facts{} }, "false KubeletNotReady [container runtime status check may not have completed yet, missing node capacity for resources: cpu, memory, pods, ephemeral-storage]"},
