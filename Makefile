@@ -9,7 +9,7 @@ SOAK   ?= 10000
 SEED   ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run cluster cluster-down test check unit integration test-v2 soak bench tools images deps clean
+.PHONY: help build run cluster kubeadm cluster-down test check unit integration test-v2 soak bench tools images deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ run: build runtime images ## run the example pod: builds all it needs, brings up
 cluster: build tools images ## bring up a Kubernetes cluster with Bosun as its only node, and say how to use it
 	@$(GO) build -o $(BIN)/cluster ./tests/cluster
 	@$(BIN)/cluster up -dir $(CACHE)/cluster -bin $(BIN) -images $(IMAGES) -bosun bin/bosun
+
+kubeadm: build tools images ## let kubeadm make, upgrade, renew and reset a cluster of two nodes with Bosun in the place of the kubelet
+	BOSUN_TEST_LONG=1 BOSUN_TEST_BINARY=$(CURDIR)/bin/bosun $(GO) test -count 1 -v -timeout 20m ./tests/kubeadm
 
 cluster-down: ## end it, and remove all it made
 	@mkdir -p $(BIN)
@@ -61,7 +64,7 @@ bench: build tools images ## measure against bare CRI calls and the upstream kub
 deps: ## install the Debian packages that are missing
 	@tools/deps.sh
 
-tools: deps ## build the pinned containerd, runc, CNI plugins, registry, etcd, Kubernetes, staticcheck (once)
+tools: deps ## build the pinned containerd, runc, CNI plugins, registry, etcd, Kubernetes, kubeadm, staticcheck (once)
 	@tools/build.sh $(BIN)
 
 # What pods need without a cluster: Kubernetes takes many minutes to build.

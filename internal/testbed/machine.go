@@ -19,8 +19,8 @@ import (
 )
 
 // A Machine is what programs see that shall believe to have a machine for themselves: mounts, network, host name and cgroups of
-// their own. /run, /var/lib and /var/log are empty; /etc, /opt and /usr/libexec are the real ones, but what is written there is only
-// seen by this machine. All machines of a run are in one network with the tests. Processes are not hidden.
+// their own. /run, /var/lib, /var/log and /etc/kubernetes are empty; /etc, /opt and the like are the real ones, but what is written
+// there is only seen by this machine. All machines of a run are in one network with the tests. Processes are not hidden.
 type Machine struct {
 	Name    string // its host name
 	Address string // its IPv4 address
@@ -167,7 +167,7 @@ func machineProcess() (int, error) {
 
 // machineMounts makes the file system a machine's own where machines differ. Writes into the overlays go below dir.
 func machineMounts(dir string) error {
-	for _, over := range []string{"/etc", "/opt", "/usr/libexec"} {
+	for _, over := range []string{"/etc", "/opt", "/usr/libexec", "/usr/share", "/usr/local/share"} {
 		if _, err := os.Stat(over); err != nil {
 			continue // not on this distribution
 		}
@@ -181,7 +181,10 @@ func machineMounts(dir string) error {
 			return fmt.Errorf("mount an overlay on %s: %w", over, err)
 		}
 	}
-	for _, empty := range []string{"/run", "/var/log", "/var/lib"} {
+	for _, empty := range []string{"/run", "/var/log", "/var/lib", "/etc/kubernetes"} {
+		if _, err := os.Stat(empty); err != nil {
+			continue
+		}
 		if err := hide(empty, append(needed(), os.Getenv(scratchVariable))); err != nil {
 			return err
 		}
