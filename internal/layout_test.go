@@ -43,8 +43,8 @@ var floors = map[string]floor{
 	"image": outside, "ledger": outside, "machine": outside, "metrics": outside, "mount": outside, "podfs": outside, "preflight": outside, "process": outside, "runtime": outside,
 	"safepath": outside, "signals": outside, "stats": outside, "systemd": outside, "userns": outside, "volume": outside,
 
-	"certs": loops, "cleanup": loops, "events": loops, "heartbeat": loops, "keep": loops, "limits": loops, "mirror": loops, "objects": loops, "observe": loops, "perform": loops, "plugin": loops, "pressure": loops, "probe": loops,
-	"report": loops, "shutdown": loops, "source": loops, "worker": loops,
+	"certs": loops, "cleanup": loops, "csinode": loops, "events": loops, "heartbeat": loops, "keep": loops, "limits": loops, "mirror": loops, "objects": loops, "observe": loops, "perform": loops, "plugin": loops, "pressure": loops, "probe": loops,
+	"report": loops, "shutdown": loops, "source": loops, "staging": loops, "worker": loops,
 
 	"nodeapi": faces, "serve": faces,
 

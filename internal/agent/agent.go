@@ -16,6 +16,8 @@ import (
 	"github.com/bosun-project/bosun/internal/cleanup"
 	"github.com/bosun-project/bosun/internal/config"
 	"github.com/bosun-project/bosun/internal/containerlog"
+	"github.com/bosun-project/bosun/internal/csi"
+	"github.com/bosun-project/bosun/internal/csinode"
 	"github.com/bosun-project/bosun/internal/events"
 	"github.com/bosun-project/bosun/internal/heartbeat"
 	"github.com/bosun-project/bosun/internal/host"
@@ -39,6 +41,7 @@ import (
 	"github.com/bosun-project/bosun/internal/source"
 	"github.com/bosun-project/bosun/internal/stats"
 	"github.com/bosun-project/bosun/internal/userns"
+	"github.com/bosun-project/bosun/internal/volume"
 	"github.com/bosun-project/bosun/internal/worker"
 )
 
@@ -77,6 +80,9 @@ type Agent struct {
 	static    latest.Cell[mirror.Static]
 	nodeFacts latest.Cell[nodestatus.Facts]
 	pulled    latest.Cell[int]
+	// drivers are the CSI drivers of the node, csiNode what the cluster is told of them.
+	drivers *csi.Registry
+	csiNode *csinode.Loop
 
 	notes    *note.List
 	ledger   *ledger.Ledger
@@ -85,6 +91,7 @@ type Agent struct {
 	set      *worker.Set
 	merge    *source.Merge
 	settings *settings
+	volumes  *volume.Volumes
 	puller   *image.Puller
 	records  *image.Records
 	holds    *image.Holds

@@ -100,7 +100,12 @@ func (a *Agent) buildPerformer(ctx context.Context) (*perform.Performer, error) 
 	if a.member != nil {
 		made.Content, api = a.contentOf, classes{a.objects}
 	}
-	found := volume.New(made)
+	if a.member != nil {
+		a.buildStorage(&made)
+	} else {
+		a.volumes = volume.New(made)
+	}
+	found := a.volumes
 	puller, err := a.buildPuller()
 	if err != nil {
 		return nil, err

@@ -55,6 +55,13 @@ func (a *Agent) gatherFacts(ctx context.Context) error {
 		press(&facts, short)
 		wrong, mended := a.cgroups.trouble.Get()
 		facts.CgroupsError = wrong
+		used, newerUsed := a.volumes.InUse().Get()
+		facts.VolumesInUse = used
+		told, newerTold := a.csiNode.State().Get()
+		facts.StorageError = ""
+		if !told.Told && told.Problem != "" {
+			facts.StorageError = "CSINode is not yet initialized"
+		}
 		facts.Addresses = ips
 		facts.CgroupVersion = a.cgroups.version()
 		facts.Runtime = nodestatus.Runtime{
@@ -85,6 +92,10 @@ func (a *Agent) gatherFacts(ctx context.Context) error {
 		case <-pressed:
 			look = false
 		case <-mended:
+			look = false
+		case <-newerUsed:
+			look = false // volumes are attached and taken away by this
+		case <-newerTold:
 			look = false
 		case <-tick.C:
 		}

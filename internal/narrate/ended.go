@@ -97,10 +97,16 @@ func failed(d *pod.Desired, m plan.Memory, o plan.Outcome) []note.Note {
 // waitForMounts is how long a pod's volumes may take before the pod as a whole is said to hang on them (behaviour 171).
 const waitForMounts = 2*time.Minute + 3*time.Second
 
+// unmounted begins what is said of a pod that hangs on its volumes.
+const unmounted = "Unable to attach or mount volumes:"
+
 func mountFailed(d *pod.Desired, m plan.Memory, o plan.Outcome) []note.Note {
-	notes := one(d, "", note.Warning, reason.FailedMount,
-		fmt.Sprintf("MountVolume.SetUp failed for volume %q : %s", o.Effect.Volume, o.Failed.Message), o.Ended)
-	if o.Ended.Sub(m.Kept.Failures[o.Effect.Subject()].Since) < waitForMounts {
+	why, message := reason.FailedMount, fmt.Sprintf("MountVolume.SetUp failed for volume %q : %s", o.Effect.Volume, o.Failed.Message)
+	if o.Failed.Reason != "" { // the message says by itself what failed
+		why, message = o.Failed.Reason, o.Failed.Message
+	}
+	notes := one(d, "", note.Warning, why, message, o.Ended)
+	if strings.HasPrefix(message, unmounted) || o.Ended.Sub(m.Kept.Failures[o.Effect.Subject()].Since) < waitForMounts {
 		return notes
 	}
 	var missing []string
@@ -111,7 +117,7 @@ func mountFailed(d *pod.Desired, m plan.Memory, o plan.Outcome) []note.Note {
 		}
 	}
 	return append(notes, one(d, "", note.Warning, reason.FailedMount, fmt.Sprintf(
-		"Unable to attach or mount volumes: unmounted volumes=[%s], unattached volumes=[], failed to process volumes=[]: timed out waiting for the condition",
+		unmounted+" unmounted volumes=[%s], unattached volumes=[], failed to process volumes=[]: timed out waiting for the condition",
 		strings.Join(missing, " ")), o.Ended)...)
 }
 

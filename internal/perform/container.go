@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"path/filepath"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -75,6 +76,7 @@ func (x *Performer) inputs(ctx context.Context, d *pod.Desired, c *v1.Container,
 	}
 	in := &translate.Inputs{PodInputs: podIn, Env: env, Volumes: x.volumesOf(d.UID())}
 	addImageVolumes(in.Volumes, d, c, seen)
+	storage(in)
 	if in.SubPaths, err = x.subPaths(ctx, d, c, env); err != nil {
 		return nil, err
 	}
@@ -90,6 +92,22 @@ func (x *Performer) inputs(ctx context.Context, d *pod.Desired, c *v1.Container,
 	}
 	in.TargetID = target(d, c, seen)
 	return in, nil
+}
+
+// storage adds what volumes bring along besides files: devices and groups.
+func storage(in *translate.Inputs) {
+	for _, name := range slices.Sorted(maps.Keys(in.Volumes)) {
+		v := in.Volumes[name]
+		if v.Device != "" {
+			if in.BlockDevices == nil {
+				in.BlockDevices = map[string]translate.BlockDevice{}
+			}
+			in.BlockDevices[name] = translate.BlockDevice{HostPath: v.Device, ReadOnly: v.ReadOnly}
+		}
+		if v.Group != nil && !slices.Contains(in.Groups, *v.Group) {
+			in.Groups = append(in.Groups, *v.Group)
+		}
+	}
 }
 
 // podIPs are the addresses of the pod: of its sandbox, or the node's in the node's network.

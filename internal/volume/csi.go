@@ -13,6 +13,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	storage "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/csi"
 	"github.com/bosun-project/bosun/internal/latest"
@@ -43,11 +44,21 @@ type csiKind struct {
 	mu sync.Mutex
 	// loose are the drivers whose volumes need no attaching.
 	loose map[string]bool
+	// restless are the pods with a volume whose driver wants to publish it again and again.
+	restless map[types.UID]bool
+}
+
+// Restless tells that a pod has a volume whose driver wants to publish it again, now and then.
+func (v *Volumes) Restless(uid types.UID) bool {
+	v.csi.mu.Lock()
+	defer v.csi.mu.Unlock()
+	return v.csi.restless[uid]
 }
 
 func newCSI(v *Volumes, cfg Config) *csiKind {
 	k := &csiKind{
 		volumes: v, node: cfg.NodeName, drivers: cfg.Drivers, cluster: cfg.Cluster, attach: cfg.AttachWait, register: cfg.DriverWait, loose: map[string]bool{},
+		restless: map[types.UID]bool{},
 	}
 	if k.attach <= 0 {
 		k.attach = 2*time.Minute + 3*time.Second

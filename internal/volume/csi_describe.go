@@ -12,6 +12,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	storage "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/content"
 	"github.com/bosun-project/bosun/internal/csi"
@@ -61,15 +62,20 @@ func (k *csiKind) describe(ctx context.Context, r *request) (*driven, error) {
 	if d.object, err = k.cluster.Driver(ctx, d.DriverName); err != nil {
 		return nil, err
 	}
-	k.note(d)
+	k.note(d, r.pod.UID)
 	return d, d.allowed()
 }
 
-// note remembers whether a driver's volumes are to be attached.
-func (k *csiKind) note(d *driven) {
+// note remembers whether a driver's volumes are to be attached, and whether the pod's are to be published again and again.
+func (k *csiKind) note(d *driven, uid types.UID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.loose[d.DriverName] = !d.attachable()
+	if d.Lifecycle == persistently {
+		k.loose[d.DriverName] = !d.attachable()
+	}
+	if d.republished() {
+		k.restless[uid] = true
+	}
 }
 
 // attachable tells that a volume must be attached to the node before it can be used here.

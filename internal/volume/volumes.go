@@ -239,6 +239,9 @@ func (v *Volumes) TearDown(ctx context.Context, uid types.UID) error {
 	v.mu.Lock()
 	delete(v.made, uid)
 	v.mu.Unlock()
+	v.csi.mu.Lock()
+	delete(v.csi.restless, uid)
+	v.csi.mu.Unlock()
 	errs := make([]error, len(found))
 	var work sync.WaitGroup
 	for i, volume := range found { // at once: a driver that hangs holds up only its own

@@ -1,0 +1,103 @@
+package agent
+
+import (
+	"context"
+	"path/filepath"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	storage "k8s.io/api/storage/v1"
+	registration "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
+
+	"github.com/bosun-project/bosun/internal/content"
+	"github.com/bosun-project/bosun/internal/csi"
+	"github.com/bosun-project/bosun/internal/csinode"
+	"github.com/bosun-project/bosun/internal/objects"
+	"github.com/bosun-project/bosun/internal/plugin"
+	"github.com/bosun-project/bosun/internal/staging"
+	"github.com/bosun-project/bosun/internal/volume"
+)
+
+// buildStorage makes what brings volumes of the cluster to pods, and fills in what it takes for that.
+func (a *Agent) buildStorage(made *volume.Config) {
+	a.drivers = csi.NewRegistry(0)
+	made.NodeName, made.Cluster, made.Drivers = a.host.Name, storageAPI{a.objects, a.member}, a.drivers
+	a.volumes = volume.New(*made)
+	a.volumes.Count()
+	plugins := plugin.New(plugin.Config{
+		Dir:      filepath.Join(a.cfg.RootDir, "plugins_registry"),
+		Handlers: map[string]plugin.Handler{registration.CSIPlugin: a.drivers}, Log: a.log,
+	})
+	unstaging := staging.New(staging.Config{
+		Orphans: func() ([]staging.Volume, error) {
+			found, err := a.volumes.Orphans()
+			all := make([]staging.Volume, 0, len(found))
+			for _, s := range found {
+				all = append(all, staging.Volume(s))
+			}
+			return all, err
+		},
+		Unstage: func(ctx context.Context, v staging.Volume) error { return a.volumes.Unstage(ctx, volume.Staged(v)) },
+		Left: func() <-chan struct{} {
+			_, newer := a.volumes.Left().Get()
+			return newer
+		},
+		Drivers: func() <-chan struct{} {
+			_, newer := a.drivers.Drivers()
+			return newer
+		},
+		Log: a.log,
+	})
+	a.csiNode = csinode.New(csinode.Config{
+		Name: a.host.Name, Cluster: a.member.client, Node: storageAPI{a.objects, a.member}.Node, Drivers: a.driversHere, Back: a.member.client.Back, Log: a.log,
+	})
+	a.sources = append(a.sources,
+		actor{"plugins", plugins.Run}, actor{"staged volumes", unstaging.Run}, actor{"drivers followed", a.followDrivers},
+		a.member.once(actor{"CSI drivers of the node", a.csiNode.Run}))
+}
+
+// driversHere are the CSI drivers of the node as the cluster is told of them.
+func (a *Agent) driversHere() (map[string]csinode.Driver, <-chan struct{}) {
+	drivers, newer := a.drivers.Drivers()
+	all := make(map[string]csinode.Driver, len(drivers))
+	for name, d := range drivers {
+		all[name] = csinode.Driver{NodeID: d.NodeID, Topology: d.Topology, MostVolumes: d.MostVolumes}
+	}
+	return all, newer
+}
+
+// republishEvery is how often volumes are published again whose driver wants that.
+const republishEvery = time.Minute
+
+// followDrivers has pods look at their volumes anew when a driver has come, and now and then at those whose driver wants that.
+func (a *Agent) followDrivers(ctx context.Context) error {
+	tick := time.NewTicker(republishEvery)
+	defer tick.Stop()
+	_, newer := a.drivers.Drivers()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-newer:
+			_, newer = a.drivers.Drivers()
+			a.objects.Touch(func(p *v1.Pod) bool { return content.NeedsOf(p).Drivers })
+		case <-tick.C:
+			a.objects.Touch(func(p *v1.Pod) bool { return a.volumes.Restless(p.UID) })
+		}
+	}
+}
+
+// storageAPI fits what is known of the API server to what volumes ask.
+type storageAPI struct {
+	*objects.Loop
+	member *member
+}
+
+func (s storageAPI) Attachment(ctx context.Context, name string) (*storage.VolumeAttachment, error) {
+	return s.member.client.GetAttachment(ctx, name)
+}
+
+func (s storageAPI) Node() (*v1.Node, <-chan struct{}) {
+	n, newer := s.member.node.Get()
+	return n.object, newer
+}
