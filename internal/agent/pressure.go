@@ -13,6 +13,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/bosun-project/bosun/internal/evict"
+	"github.com/bosun-project/bosun/internal/host"
 	"github.com/bosun-project/bosun/internal/nodestatus"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
@@ -50,6 +51,7 @@ func (a *Agent) buildPressure() {
 		Settings: evict.Settings{
 			Thresholds: thresholds, Hold: k.EvictionPressureTransitionPeriod.Duration, MostGrace: time.Duration(k.EvictionMaxPodGracePeriod) * time.Second,
 		},
+		Dir: a.cfg.RootDir, Boot: host.Who().BootID,
 		NoLimits: !defaultOn(k.LocalStorageCapacityIsolation),
 		Read:     reader.Read, Measure: reader.Measure, Pods: a.evictablePods,
 		Watch: func(ctx context.Context, least func() map[evict.Signal]int64, tell func()) error {
@@ -59,16 +61,25 @@ func (a *Agent) buildPressure() {
 			return reader.Watch(ctx, least, tell)
 		},
 		Containers: func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, clearWait)
+			defer cancel()
 			_, err := a.dead.Collect(ctx)
 			return err
 		},
-		Images: func(ctx context.Context, _ int64) error {
-			_, err := a.garbage.Collect(ctx)
-			return err
+		Images: func(ctx context.Context, lacking int64) (int64, error) {
+			ctx, cancel := context.WithTimeout(ctx, clearWait)
+			defer cancel()
+			if lacking <= 0 {
+				return a.garbage.Collect(ctx)
+			}
+			return a.garbage.Free(ctx, lacking)
 		},
 		Evicted: a.metrics.Evicted, Notes: a.note, Log: a.log,
 	})
 }
+
+// clearWait bounds how long clearing away may hold up what else there is to do about a shortage.
+const clearWait = 30 * time.Second
 
 // imageFileSystems asks the runtime where images are and what containers write. While it does not answer nothing is known, and
 // that is told elsewhere.

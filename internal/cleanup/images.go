@@ -91,7 +91,10 @@ func (l *Images) Run(ctx context.Context) error {
 
 // Collect removes, at once and whatever the disk looks like, every image that nobody uses and that is not too young, and returns
 // how many bytes they had. Until it is known what is wanted it removes nothing.
-func (l *Images) Collect(ctx context.Context) (int64, error) {
+func (l *Images) Collect(ctx context.Context) (int64, error) { return l.Free(ctx, math.MaxInt64) }
+
+// Free is Collect that stops when images of as many bytes have gone as the goal says.
+func (l *Images) Free(ctx context.Context, goal int64) (int64, error) {
 	if ready, _ := l.cfg.Ready(); !ready {
 		return 0, nil
 	}
@@ -103,7 +106,7 @@ func (l *Images) Collect(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return l.free(ctx, s, s.unused, math.MaxInt64)
+	return l.free(ctx, s, s.unused, goal)
 }
 
 func (l *Images) take(ctx context.Context) bool {

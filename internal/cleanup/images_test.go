@@ -290,3 +290,18 @@ func TestImagesCollect(t *testing.T) {
 		}
 	})
 }
+
+// TestImagesFree holds that no more images go than are asked for.
+func TestImagesFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCellar()
+		for _, name := range []string{"a", "b", "c"} {
+			w.add(name, 10)
+		}
+		w.ready.Set(true)
+		l := w.loop(collect.Policy{High: 100, Low: 80})
+		if freed, err := l.Free(t.Context(), 15); freed != 20 || err != nil || len(w.images) != 1 {
+			t.Errorf("freed %d, %v; %d are left", freed, err, len(w.images))
+		}
+	})
+}

@@ -23,6 +23,15 @@ type Memory struct {
 	Last Readings
 }
 
+// Pressed is what is remembered of an agent that was there before and left these conditions.
+func Pressed(conditions []v1.NodeConditionType, now time.Time) Memory {
+	m := Memory{Pressed: map[v1.NodeConditionType]time.Time{}}
+	for _, c := range conditions {
+		m.Pressed[c] = now
+	}
+	return m
+}
+
 // Met is a threshold that is met.
 type Met struct {
 	// Since is when it was first met.

@@ -30,7 +30,11 @@ func (l *Loop) relieve(ctx context.Context, short evict.Shortage) bool {
 		At: now, Level: note.Warning, About: note.About{Kind: "Node"},
 		Reason: reason.EvictionThresholdMet, Message: fmt.Sprintf("Attempting to reclaim %s", short.Signal.Resource()),
 	})
-	if l.clearAway(ctx, short) {
+	for more := true; more; {
+		var did bool
+		if did, more = l.clearAway(ctx, short); !did {
+			break
+		}
 		now, still := l.look(ctx).Urgent()
 		if !still {
 			clear(l.fruitless)
@@ -55,10 +59,11 @@ func (l *Loop) relieve(ctx context.Context, short evict.Shortage) bool {
 	return true
 }
 
-// clearAway clears away what helps against a shortage before any pod has to go (behaviour 250). It tells whether it did anything.
-func (l *Loop) clearAway(ctx context.Context, short evict.Shortage) bool {
+// clearAway clears away what helps against a shortage before any pod has to go (behaviour 250): no more images than it takes
+// (pains, row 18). It tells whether there was anything that it may clear away, and whether there may be more: what an image frees
+// is not known before.
+func (l *Loop) clearAway(ctx context.Context, short evict.Shortage) (did, more bool) {
 	containers, images := evict.Steps(short.Signal, l.memory.Last.Layout)
-	did := false
 	if containers && l.cfg.Containers != nil {
 		did = true
 		if err := l.cfg.Containers(ctx); err != nil && ctx.Err() == nil {
@@ -67,11 +72,13 @@ func (l *Loop) clearAway(ctx context.Context, short evict.Shortage) bool {
 	}
 	if images && l.cfg.Images != nil {
 		did = true
-		if err := l.cfg.Images(ctx, short.LackingBytes()); err != nil && ctx.Err() == nil {
+		freed, err := l.cfg.Images(ctx, short.LackingBytes())
+		if err != nil && ctx.Err() == nil {
 			l.cfg.Log.Warn("not all unused images could be removed to have more room", "err", err)
 		}
+		more = freed > 0 && ctx.Err() == nil
 	}
-	return did
+	return did, more
 }
 
 // candidates are the pods that may have to go. Those that were waited for in vain come only when there are no others.

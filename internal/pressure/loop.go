@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +22,8 @@ import (
 // Config is what a Loop is built from.
 type Config struct {
 	Settings evict.Settings
+	// Dir is the state directory, Boot names this life of the machine.
+	Dir, Boot string
 	// NoLimits leaves alone pods that exceed their own limits of the disk (localStorageCapacityIsolation false).
 	NoLimits bool
 	// Read reads what is left. What could not be read is missing, and the error says why.
@@ -34,9 +37,10 @@ type Config struct {
 	// channel is closed when there is news.
 	Pods func() ([]Pod, <-chan struct{})
 	// Containers and Images clear away ended containers, and images that nobody uses; nil if there is nobody who does. lacking
-	// is how many bytes are wanted; 0 means as many as can be had.
+	// is how many bytes are wanted; 0 means as many as can be had. freed is how many bytes the images had that were removed; what
+	// that frees may be less.
 	Containers func(context.Context) error
-	Images     func(ctx context.Context, lacking int64) error
+	Images     func(ctx context.Context, lacking int64) (freed int64, err error)
 	// Evicted, if set, is told of each pod that is made to go: for which signal, and how old what was known then was.
 	Evicted func(signal string, age time.Duration)
 	Notes   note.Sink
@@ -69,6 +73,7 @@ type State struct {
 // Loop looks and acts.
 type Loop struct {
 	cfg      Config
+	record   record
 	pressure latest.Cell[[]v1.NodeConditionType]
 	orders   latest.Cell[map[types.UID]*plan.Order]
 	state    latest.Cell[State]
@@ -87,9 +92,19 @@ type Loop struct {
 	least map[evict.Signal]int64
 }
 
-// New builds a Loop.
+// New builds a Loop, and reads what the node was short of when the agent was last there: it goes on saying so until it has had
+// enough for a while.
 func New(cfg Config) *Loop {
-	return &Loop{cfg: cfg, told: make(chan struct{}, 1), limits: map[types.UID]time.Time{}, fruitless: map[evict.Signal]time.Time{}, waited: map[types.UID]bool{}}
+	l := &Loop{cfg: cfg, record: record{path: filepath.Join(cfg.Dir, recordName), boot: cfg.Boot}, told: make(chan struct{}, 1), limits: map[types.UID]time.Time{}, fruitless: map[evict.Signal]time.Time{}, waited: map[types.UID]bool{}}
+	was, err := l.record.load()
+	if err != nil {
+		cfg.Log.Warn("what the node was short of is not known", "err", err)
+	}
+	now := time.Now()
+	l.memory = evict.Pressed(was, now)
+	l.pressure.Set(was)
+	l.state.Set(State{Pressure: was, Since: now})
+	return l
 }
 
 // Pressure is what the node is short of: MemoryPressure, DiskPressure, PIDPressure.
@@ -200,6 +215,9 @@ func (l *Loop) publish(v evict.View, problem error) {
 	}
 	if !slices.Equal(before.Pressure, v.Pressure) {
 		now.Pressure, now.Since = v.Pressure, time.Now()
+		if err := l.record.save(v.Pressure); err != nil {
+			l.cfg.Log.Warn("a restart of the agent will not know what the node is short of", "err", err)
+		}
 		l.pressure.Set(v.Pressure)
 		l.say(before.Pressure, v)
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -41,6 +43,7 @@ type node struct {
 	takes    map[types.UID]time.Duration // none is a second
 	frees    map[types.UID]map[evict.Signal]int64
 	spare    map[evict.Signal]int64 // what clearing away frees, once
+	images   int                    // how many times more there are unused ones
 	looks    int
 	measured []string
 	cleared  []string
@@ -79,12 +82,16 @@ func newNode(t *testing.T, thresholds ...string) *node {
 		frees: map[types.UID]map[evict.Signal]int64{}, spare: map[evict.Signal]int64{}, kernel: make(chan struct{}), start: time.Now(),
 	}
 	n.cfg = Config{
+		Dir: t.TempDir(), Boot: "b1",
 		Settings: evict.Settings{Thresholds: parsed, Hold: 5 * time.Minute, MostGrace: 20 * time.Second},
 		Read:     n.read, Measure: n.measure, Pods: n.cell.Get, Watch: n.watch,
 		Containers: func(context.Context) error { n.clear("containers"); return nil },
-		Images: func(_ context.Context, lacking int64) error {
+		Images: func(_ context.Context, lacking int64) (int64, error) {
 			n.clear(fmt.Sprintf("images %dMi", lacking/mi))
-			return errors.New("one is needed after all")
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.images--
+			return int64(max(n.images+1, 0)), errors.New("one is needed after all")
 		},
 		Evicted: func(signal string, _ time.Duration) { n.note(&n.evicted, signal) },
 		Notes: func(x note.Note) {
@@ -373,6 +380,17 @@ func TestClearAwayFirst(t *testing.T) {
 	})
 }
 
+// Images that share layers free less than they have, so that it may take more of them.
+func TestClearAwayAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "hard nodefs.available=10%")
+		n.has(evict.NodeFSAvailable, 60)
+		n.images = 2
+		n.run()
+		n.expect("250 cleared away", n.list(&n.cleared), "containers; images 40Mi; containers; images 40Mi; containers; images 40Mi")
+	})
+}
+
 func TestDiskWithoutRuntime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t, "hard nodefs.available=10%")
@@ -548,5 +566,49 @@ func TestLimitsSwitchedOff(t *testing.T) {
 		n.run()
 		pass(time.Minute)
 		n.expect("evictions", n.list(&n.evicted)+n.list(&n.measured), "")
+	})
+}
+
+// A restart of the agent is no reason for the node to say that it has enough; a boot of the machine is.
+func TestRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "hard memory.available=100Mi")
+		n.has(evict.MemoryAvailable, 20)
+		life := func(boot string, want ...v1.NodeConditionType) (end func()) {
+			n.cfg.Boot = boot
+			n.loop = New(n.cfg)
+			n.pressed(want...)
+			ctx, cancel := context.WithCancel(t.Context())
+			var group sync.WaitGroup
+			group.Go(func() { _ = n.loop.Run(ctx) })
+			synctest.Wait()
+			return func() { cancel(); group.Wait() }
+		}
+		end := life("b1")
+		n.pressed(v1.NodeMemoryPressure)
+		end()
+		n.has(evict.MemoryAvailable, 200)
+		pass(time.Hour)
+		end = life("b1", v1.NodeMemoryPressure)
+		pass(4 * time.Minute)
+		n.pressed(v1.NodeMemoryPressure)
+		pass(time.Minute)
+		n.pressed()
+		n.has(evict.MemoryAvailable, 20)
+		pass(10 * time.Second)
+		end()
+		n.has(evict.MemoryAvailable, 200)
+		life("b2")()
+		path := filepath.Join(n.cfg.Dir, recordName)
+		for _, text := range []string{"{", `{"version":2}`} {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			before := n.said("is not known")
+			life("b1")()
+			if n.said("is not known") == before {
+				t.Errorf("a file that holds %s is no problem", text)
+			}
+		}
 	})
 }
