@@ -135,6 +135,14 @@ func (c *cgroups) Settle(ctx context.Context, p *v1.Pod) error {
 	return c.do(ctx, "update", func(tree *cgroup.Tree) error { return tree.Settle(ctx, p) })
 }
 
+func (c *cgroups) Lost(ctx context.Context, p *v1.Pod) (bool, error) {
+	tree, err := c.ready(ctx)
+	if err != nil {
+		return false, err
+	}
+	return tree.Lost(p), nil
+}
+
 // Parent is empty until the tree exists; a sandbox is only made after Ensure.
 func (c *cgroups) Parent(p *v1.Pod) string {
 	if t := c.known(); t != nil {

@@ -233,6 +233,20 @@ func (t *Tree) Ensure(ctx context.Context, pod *v1.Pod) error {
 	return nil
 }
 
+// Lost tells whether a pod, which is to have a cgroup, has it in no hierarchy: it was made for another driver or root.
+func (t *Tree) Lost(pod *v1.Pod) bool {
+	n, err := t.pod(pod)
+	if err != nil || t.flat {
+		return false
+	}
+	for _, h := range t.limiting {
+		if _, err := os.Lstat(t.path(&h, n)); !errors.Is(err, fs.ErrNotExist) {
+			return false
+		}
+	}
+	return true
+}
+
 // Exists tells whether a pod has its cgroup in every hierarchy that limits it.
 func (t *Tree) Exists(pod *v1.Pod) bool {
 	n, err := t.pod(pod)

@@ -80,6 +80,27 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
+// TestLost holds what counts as a pod without a cgroup (behaviour 364).
+func TestLost(t *testing.T) {
+	tree, _ := fakeV2(t, Config{Root: "/outer"}, "cpuset cpu io memory pids")
+	if _, err := tree.EnsureQOS(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pod := podOf("cpu=500m")
+	if !tree.Lost(pod) {
+		t.Error("a pod whose cgroup was not made yet has one")
+	}
+	if err := tree.Ensure(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	if tree.Lost(pod) {
+		t.Error("a pod has lost its cgroup that was just made")
+	}
+	if flat, _ := fakeV2(t, Config{Flat: true}, "cpu memory pids"); flat.Lost(pod) {
+		t.Error("a pod that is to have no cgroup has lost it")
+	}
+}
+
 func TestV2Tree(t *testing.T) {
 	tree, root := fakeV2(t, Config{Root: "/outer"}, "cpuset cpu io memory pids rdma")
 	warning, err := tree.EnsureQOS(t.Context())

@@ -26,6 +26,8 @@ type world struct {
 	notes []note.Note
 	// fail is what a verb answers, by its name as in calls.
 	fail map[string]error
+	// lost tells that the pod has no cgroup.
+	lost bool
 	// lacks is why an image cannot be had, by its name.
 	lacks map[string]*plan.Fault
 	// takes is how long each call to the runtime takes; calls are made in a synctest bubble where that matters.
@@ -204,6 +206,10 @@ func (i images) Ensure(_ context.Context, _ *v1.Pod, c *v1.Container, _ *runtime
 type cgroups struct{ *world }
 
 func (c cgroups) Ensure(context.Context, *v1.Pod) error { return c.did("EnsureCgroup") }
+
+func (c cgroups) Lost(context.Context, *v1.Pod) (bool, error) {
+	return c.lost, c.did("LostCgroup")
+}
 
 func (c cgroups) Grow(context.Context, *v1.Pod) error { return c.did("GrowCgroup") }
 

@@ -17,16 +17,25 @@ import (
 )
 
 // makePod makes directories and cgroup. While a resize is under way containers may have more than they are to have, and the cgroup
-// must not be too small for them.
-func (x *Performer) makePod(ctx context.Context, d *pod.Desired, seen plan.Seen) (map[string]uint32, error) {
-	attempts, err := x.cfg.Files.Make(ctx, d.Pod)
-	if err != nil {
-		return nil, err
+// must not be too small for them. A pod that has a sandbox and no cgroup gets none until it is remembered that the sandbox is not in
+// it: then uprooted is that sandbox (behaviour 364).
+func (x *Performer) makePod(ctx context.Context, d *pod.Desired, seen plan.Seen) (attempts map[string]uint32, uprooted string, err error) {
+	if attempts, err = x.cfg.Files.Make(ctx, d.Pod); err != nil {
+		return nil, "", err
+	}
+	for _, s := range seen.Observed.Sandboxes {
+		if !s.Ready || s.Gone || s.ID == seen.Memory.Kept.Uprooted {
+			continue
+		}
+		if lost, err := x.cfg.Cgroups.Lost(ctx, d.Pod); err != nil || lost {
+			return nil, s.ID, err
+		}
+		break
 	}
 	if seen.Memory.Kept.Resizing != nil {
-		return attempts, x.cfg.Cgroups.Grow(ctx, d.Pod)
+		return attempts, "", x.cfg.Cgroups.Grow(ctx, d.Pod)
 	}
-	return attempts, x.cfg.Cgroups.Ensure(ctx, d.Pod)
+	return attempts, "", x.cfg.Cgroups.Ensure(ctx, d.Pod)
 }
 
 func (x *Performer) setupVolume(ctx context.Context, d *pod.Desired, e plan.Effect) error {

@@ -53,6 +53,8 @@ type Volumes interface {
 // Cgroups keeps the cgroups of pods.
 type Cgroups interface {
 	Ensure(ctx context.Context, p *v1.Pod) error
+	// Lost tells whether nothing is there of a pod's cgroup.
+	Lost(ctx context.Context, p *v1.Pod) (bool, error)
 	// Grow raises limits to what the pod has now and lowers none; Settle sets them to just that.
 	Grow(ctx context.Context, p *v1.Pod) error
 	Settle(ctx context.Context, p *v1.Pod) error
@@ -142,7 +144,7 @@ func (x *Performer) Do(ctx context.Context, d *pod.Desired, e plan.Effect, seen 
 	case plan.Look:
 		o.Report, err = x.look(ctx, d)
 	case plan.MakePod:
-		o.LogAttempts, err = x.makePod(ctx, d, seen)
+		o.LogAttempts, o.Uprooted, err = x.makePod(ctx, d, seen)
 	case plan.SetupVolume:
 		err = x.setupVolume(ctx, d, e)
 	case plan.EnsureImage:

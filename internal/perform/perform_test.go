@@ -46,7 +46,7 @@ func TestDo(t *testing.T) {
 		report string
 	}{
 		plan.Look:        {[]string{"Inspect u1"}, "complete began 0s, sandbox s1#0 ready=false seen 0s"},
-		plan.MakePod:     {[]string{"Make", "EnsureCgroup"}, "none"},
+		plan.MakePod:     {[]string{"Make", "LostCgroup", "EnsureCgroup"}, "none"},
 		plan.SetupVolume: {[]string{"Setup data"}, "none"},
 		plan.EnsureImage: {[]string{"EnsureImage app nginx:1"}, "none"},
 		plan.RunSandbox: {[]string{"Range", "RunPodSandbox 2 /kubepods/podu1 handler=", "Sandbox s9"},
@@ -87,7 +87,7 @@ func TestDo(t *testing.T) {
 // carries the words.
 func TestDoStopsAtAFailure(t *testing.T) {
 	for kind, verbs := range map[plan.Kind][]string{
-		plan.Look: {"Inspect"}, plan.MakePod: {"Make", "EnsureCgroup"}, plan.SetupVolume: {"Setup"},
+		plan.Look: {"Inspect"}, plan.MakePod: {"Make", "LostCgroup", "EnsureCgroup"}, plan.SetupVolume: {"Setup"},
 		plan.RunSandbox:      {"Range", "RunPodSandbox", "Sandbox"},
 		plan.CreateContainer: {"Range", "Hosts", "Termination", "CreateContainer"},
 		plan.StartContainer:  {"StartContainer"}, plan.PostStart: {"Run"}, plan.PreStop: {"Run"},
@@ -158,6 +158,31 @@ func TestUnknownContainer(t *testing.T) {
 		if o := w.do(t, w.performer(), web(nil), e, around()); o.Failed == nil || o.Failed.Message != "pod shop/web has no container other" {
 			t.Errorf("%s: %+v", kind, o.Failed)
 		}
+	}
+}
+
+// TestMakePodWithoutCgroup holds that a pod that runs without its cgroup gets none before it is remembered that its sandbox is not in
+// it (behaviour 364).
+func TestMakePodWithoutCgroup(t *testing.T) {
+	w := newWorld()
+	w.lost = true
+	o := w.do(t, w.performer(), web(nil), one(plan.MakePod), around(), "Make", "LostCgroup")
+	if o.Failed != nil || o.Uprooted != "s1" {
+		t.Errorf("%+v", o)
+	}
+	known := around()
+	known.Memory.Kept.Uprooted = "s1"
+	if o = w.do(t, w.performer(), web(nil), one(plan.MakePod), known, "Make", "EnsureCgroup"); o.Failed != nil || o.Uprooted != "" {
+		t.Errorf("%+v", o)
+	}
+	ended := around()
+	ended.Observed.Sandboxes[0].Ready = false
+	if o = w.do(t, w.performer(), web(nil), one(plan.MakePod), ended, "Make", "EnsureCgroup"); o.Failed != nil || o.Uprooted != "" {
+		t.Errorf("%+v", o)
+	}
+	w.lost = false
+	if o = w.do(t, w.performer(), web(nil), one(plan.MakePod), around(), "Make", "LostCgroup", "EnsureCgroup"); o.Failed != nil || o.Uprooted != "" {
+		t.Errorf("%+v", o)
 	}
 }
 

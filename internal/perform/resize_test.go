@@ -45,7 +45,7 @@ func TestCgroupWhileResizing(t *testing.T) {
 	x := w.performer()
 	seen := around()
 	seen.Memory.Kept.Resizing = &plan.Resizing{}
-	w.do(t, x, web(nil), one(plan.MakePod), seen, "Make", "GrowCgroup")
+	w.do(t, x, web(nil), one(plan.MakePod), seen, "Make", "LostCgroup", "GrowCgroup")
 	w.fail["UpdatePodSandboxResources"] = errors.New("unknown method")
 	if o := w.do(t, x, web(nil), one(plan.SettlePod), seen, "SettleCgroup", "UpdatePodSandboxResources s1 2"); o.Failed != nil {
 		t.Error(o.Failed)

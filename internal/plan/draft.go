@@ -187,7 +187,7 @@ func (d *draft) sandbox() *pod.Sandbox {
 			continue
 		}
 		host := d.in.Desired.Pod.Spec.HostNetwork
-		if s.Ready && s.HostNetwork == host && (host || len(s.IPs) > 0) {
+		if s.Ready && s.HostNetwork == host && (host || len(s.IPs) > 0) && s.ID != d.mem.Kept.Uprooted {
 			return s
 		}
 		return nil

@@ -174,6 +174,8 @@ type Outcome struct {
 	Pulled *Pulled
 	// LogAttempts is what MakePod found in the log directory.
 	LogAttempts map[string]uint32
+	// Uprooted is the ID of the sandbox whose pod has no cgroup, if MakePod found one: it has made none yet.
+	Uprooted string
 }
 
 // Fault says what went wrong with an effect. Reason is a word of package reason, or empty; Message carries no secrets.

@@ -58,6 +58,10 @@ func learnSuccess(m *Memory, o Outcome) {
 	s := &m.Session
 	switch e := o.Effect; e.Kind {
 	case MakePod:
+		if o.Uprooted != "" { // remembered before the cgroup is made: after that nobody could tell
+			m.Kept.Uprooted = o.Uprooted
+			return
+		}
 		s.Made = true
 		for name, attempt := range o.LogAttempts {
 			noteAttempt(s, name, attempt)

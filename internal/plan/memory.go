@@ -63,6 +63,9 @@ type Kept struct {
 	Containers map[string]ContainerMemory `json:"containers,omitempty"`
 	// Renewal is the last restart of all containers in place, nil if there was none.
 	Renewal *Renewal `json:"renewal,omitempty"`
+	// Uprooted is the ID of a sandbox that is not in the pod's cgroup, because that was not there: another cgroup driver or root was
+	// configured. It has to make way for one that is, once (behaviour 364).
+	Uprooted string `json:"uprooted,omitempty"`
 	// VolumeImages holds the IDs of the images that are volumes, by volume.
 	VolumeImages map[string]string `json:"volumeImages,omitempty"`
 	// Failures holds the effects that failed last time they were tried, by Effect.Subject.

@@ -33,6 +33,7 @@ type play struct {
 	containers []pod.Container
 	termed     map[string]time.Time
 	ids        int
+	noCgroup   bool // the pod's cgroup is not there
 	noAddress  bool // what the network gives to the next sandboxes
 
 	out  strings.Builder
@@ -227,6 +228,7 @@ func (p *play) end(f *flight, fault *Fault) {
 		o.LogAttempts = nil
 		if f.effect.Kind == MakePod {
 			o.LogAttempts = p.logs
+			o.Uprooted = p.uprooted()
 		}
 		o.Image = ResolvedImage{ID: "id-of-" + f.effect.Image}
 	}
@@ -236,6 +238,17 @@ func (p *play) end(f *flight, fault *Fault) {
 	if o.Report != nil {
 		p.seen = p.seen.Merge(*o.Report)
 	}
+}
+
+// uprooted is what MakePod says of a pod without a cgroup: the sandbox that is not in it, once.
+func (p *play) uprooted() string {
+	for _, s := range p.sandboxes {
+		if p.noCgroup && s.Ready && s.ID != p.memory.Kept.Uprooted {
+			return s.ID
+		}
+	}
+	p.noCgroup = false
+	return ""
 }
 
 // world does to the runtime what an effect says, and reports it.

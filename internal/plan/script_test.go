@@ -26,6 +26,7 @@ import (
 //	pass D                                          time goes by
 //	healthy | unhealthy NAME [grace=S]              what the probes of a running container say
 //	sandbox lost [alive]                            its processes die (or do not)
+//	cgroup lost                                     when the agent looks next, the pod has none
 //	no addresses | addresses                        what the network gives to the next sandboxes
 //	lose track of NAME | vanish NAME                the runtime does not know what a container does, or has it no more
 //	second sandbox                                  somebody else makes one
@@ -191,6 +192,8 @@ func (p *play) tell(words []string, args map[string]string) bool {
 		p.facts.CrashCap = duration(arg)
 	case "keep":
 		p.facts.Keep = &Keep{Dead: int(number(args["dead"])), MinAge: duration(args["age"])}
+	case "cgroup":
+		p.noCgroup = true
 	case "doom":
 		if p.facts.Doomed == nil {
 			p.facts.Doomed = map[string]bool{}
