@@ -164,6 +164,42 @@ func TestDiskPressure(t *testing.T) {
 	m.create(t, ns, "after", plain).untilReady()
 }
 
+// When the pods together come near their limit, one that uses more than it asked for goes; meanwhile none comes that asked for
+// nothing, unless it bears that (behaviours 42, 244, 248, 251, 253, 258).
+func TestMemoryPressure(t *testing.T) {
+	t.Parallel()
+	var machine unix.Sysinfo_t
+	if err := unix.Sysinfo(&machine); err != nil {
+		t.Fatal(err)
+	}
+	reserved := int64(machine.Totalram)*int64(machine.Unit) - 300<<20 // so that the pods have 300Mi, whatever others do here
+	m := ownMember(t, fmt.Sprintf("--system-reserved=memory=%d", reserved), "--eviction-hard=memory.available<100Mi")
+	ns := m.plane.Namespace(t)
+	const modest = "spec: {containers: [{name: main, image: BOX, resources: {requests: {memory: 20Mi}}}]}"
+	calm := m.create(t, ns, "calm", modest)
+	calm.untilReady()
+	m.untilCondition(t, v1.NodeMemoryPressure, v1.ConditionFalse, "KubeletHasSufficientMemory")
+	hog := m.create(t, ns, "hog", `spec: {containers: [{name: main, image: BOX, args: [alloc, "240", then, wait]}]}`)
+	p := hog.untilPhase(v1.PodFailed)
+	var available, used string
+	const words = "The node was low on resource: memory. Threshold quantity: 100Mi, available: %s Container main was using %s request is 0, has larger consumption of memory. "
+	if _, err := fmt.Sscanf(p.Status.Message, words, &available, &used); err != nil || p.Status.Reason != "Evicted" {
+		t.Errorf("it is %s: %q (%v)", p.Status.Reason, p.Status.Message, err)
+	}
+	if e := m.untilEvent(t, "Pod", "hog", "Evicted"); e.Annotations["offending_containers"] != "main" || e.Annotations["offending_containers_usage"]+"," != used {
+		t.Errorf("the event has %v", e.Annotations)
+	}
+	same(t, "kubelet_evictions", untilNumber(t, m.node, `kubelet_evictions{eviction_signal="allocatableMemory.available"}`), 1)
+	m.untilCondition(t, v1.NodeMemoryPressure, v1.ConditionTrue, "KubeletHasInsufficientMemory")
+	m.untilEvent(t, "Node", m.name, "NodeHasInsufficientMemory")
+
+	refused := m.create(t, ns, "refused", plain).untilPhase(v1.PodFailed)
+	same(t, "a pod that asked for nothing", refused.Status.Reason+": "+refused.Status.Message, "Evicted: Pod was rejected: The node had condition: [MemoryPressure]. ")
+	m.create(t, ns, "asks", modest).untilReady()
+	m.create(t, ns, "bears", "spec: {tolerations: [{key: node.kubernetes.io/memory-pressure, operator: Exists, effect: NoSchedule}], containers: [{name: main, image: BOX}]}").untilReady()
+	same(t, "the calm pod", isReady(calm.untilReady()), true)
+}
+
 // A pod that takes more of the disk than its own limits allow has to go; nobody disrupts it (behaviours 150, 255).
 func TestLimitsOfTheDisk(t *testing.T) {
 	t.Parallel()
