@@ -9,9 +9,10 @@ import (
 	"time"
 
 	"github.com/bosun-project/bosun/internal/safepath"
+	"github.com/bosun-project/bosun/internal/usage"
 )
 
-// meter measures directories and remembers what they take. Measuring goes on in Run only.
+// meter measures directories, asks drivers of volumes, and remembers what came of it. Measuring goes on in Run only.
 type meter struct {
 	// every is how old a measurement may be; negative: nothing is measured.
 	every time.Duration
@@ -20,7 +21,7 @@ type meter struct {
 
 	mu    sync.Mutex
 	known map[place]*measured
-	queue []place
+	queue []errand
 	// idle is closed when the queue is empty; nil while it is.
 	idle chan struct{}
 	wake chan struct{}
@@ -29,10 +30,16 @@ type meter struct {
 // place is a directory below a root whose owner is not a tenant.
 type place struct{ root, name string }
 
+// errand is what is to be measured, and how.
+type errand struct {
+	place
+	how func(context.Context) (usage.Filesystem, error)
+}
+
 type measured struct {
-	use  use
-	at   time.Time // zero until it was measured once
-	took time.Duration
+	found usage.Filesystem
+	at    time.Time // zero until it was measured once
+	took  time.Duration
 	// asked is when somebody wanted it last.
 	asked  time.Time
 	queued bool
@@ -51,10 +58,7 @@ func newMeter(every time.Duration, log *slog.Logger, now func() time.Time) *mete
 
 // ask gives the newest measurement, and sees to it that there will be a newer one if it is too old. ok is false if there is
 // none yet.
-func (m *meter) ask(p place) (u use, at time.Time, ok bool) {
-	if m.every < 0 {
-		return use{}, time.Time{}, false
-	}
+func (m *meter) ask(p place, how func(context.Context) (usage.Filesystem, error)) (found usage.Filesystem, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()
@@ -66,7 +70,7 @@ func (m *meter) ask(p place) (u use, at time.Time, ok bool) {
 	k.asked = now
 	if due := k.at.IsZero() || now.Sub(k.at) >= max(m.every, lazier*k.took); due && !k.queued {
 		k.queued = true
-		m.queue = append(m.queue, p)
+		m.queue = append(m.queue, errand{p, how})
 		if m.idle == nil {
 			m.idle = make(chan struct{})
 		}
@@ -75,11 +79,11 @@ func (m *meter) ask(p place) (u use, at time.Time, ok bool) {
 		default:
 		}
 	}
-	return k.use, k.at, !k.at.IsZero()
+	return k.found, !k.at.IsZero()
 }
 
-// wait returns when everything that is due was measured, but no later than after a while.
-func (m *meter) wait(ctx context.Context, most time.Duration) {
+// wait returns when everything that is due was measured, or the asker has left, but no later than after a while.
+func (m *meter) wait(left <-chan struct{}, most time.Duration) {
 	m.mu.Lock()
 	idle := m.idle
 	m.mu.Unlock()
@@ -91,14 +95,14 @@ func (m *meter) wait(ctx context.Context, most time.Duration) {
 	select {
 	case <-idle:
 	case <-late.C:
-	case <-ctx.Done():
+	case <-left:
 	}
 }
 
 // Run measures what askers found too old, until ctx ends.
 func (m *meter) Run(ctx context.Context) error {
 	for {
-		p, ok := m.next()
+		e, ok := m.next()
 		if !ok {
 			select {
 			case <-ctx.Done():
@@ -108,16 +112,16 @@ func (m *meter) Run(ctx context.Context) error {
 			continue
 		}
 		began := m.now()
-		u, err := measurePlace(ctx, p)
+		found, err := e.how(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		m.done(p, u, began, err)
+		m.done(e.place, found, began, err)
 	}
 }
 
 // next takes what is to be measured now.
-func (m *meter) next() (p place, ok bool) {
+func (m *meter) next() (e errand, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.queue) == 0 {
@@ -125,13 +129,13 @@ func (m *meter) next() (p place, ok bool) {
 			close(m.idle)
 			m.idle = nil
 		}
-		return place{}, false
+		return errand{}, false
 	}
-	p, m.queue = m.queue[0], m.queue[1:]
-	return p, true
+	e, m.queue = m.queue[0], m.queue[1:]
+	return e, true
 }
 
-func (m *meter) done(p place, u use, began time.Time, err error) {
+func (m *meter) done(p place, found usage.Filesystem, began time.Time, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()
@@ -140,15 +144,22 @@ func (m *meter) done(p place, u use, began time.Time, err error) {
 		delete(m.known, p)
 	} else {
 		if err != nil { // what was found until then is better than nothing
-			m.log.Debug("a directory could not be measured to its end", "dir", p.name, "err", err)
+			m.log.Debug("a volume could not be measured to its end", "volume", p.name, "err", err)
 		}
-		*k = measured{use: u, at: began, took: now.Sub(began), asked: k.asked}
+		found.At = began
+		*k = measured{found: found, at: began, took: now.Sub(began), asked: k.asked}
 	}
 	for p, k := range m.known {
 		if !k.queued && now.Sub(k.asked) > forgetAfter {
 			delete(m.known, p)
 		}
 	}
+}
+
+// measure is how what a directory takes is found out.
+func (p place) measure(ctx context.Context) (usage.Filesystem, error) {
+	u, err := measurePlace(ctx, p)
+	return usage.Filesystem{Used: usage.Of(u.bytes), InodesUsed: usage.Of(u.inodes)}, err
 }
 
 // measurePlace opens a directory on a way that no tenant can bend, and measures it.

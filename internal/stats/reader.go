@@ -6,9 +6,10 @@ import (
 	"path/filepath"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/bosun-project/bosun/internal/names"
 	"github.com/bosun-project/bosun/internal/usage"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // Config says where to look.
@@ -25,6 +26,9 @@ type Config struct {
 	RootDir, LogsDir string
 	// VolumesEvery is how old the measurement of a directory may be (volumeStatsAggPeriod); negative turns it off.
 	VolumesEvery time.Duration
+	// Driven asks the driver of a pod's volume how full it is; it may take long, and is called in Run only. Nil leaves out the
+	// volumes of drivers.
+	Driven func(ctx context.Context, pod types.UID, volume string) (usage.Filesystem, error)
 	// Proc is /proc unless set.
 	Proc string
 	Log  *slog.Logger
@@ -52,8 +56,9 @@ type Pod struct {
 	Sandbox string
 	// Containers are those that run.
 	Containers []Container
-	// Claims are the names of the claims of its volumes, by volume.
+	// Claims are the names of the claims of its volumes, by volume, and Driven the volumes that drivers brought.
 	Claims map[string]string
+	Driven []string
 	// LogDir holds a directory for the logs of each container.
 	LogDir string
 }

@@ -125,7 +125,7 @@ func recorded(t *testing.T, version string) (*Reader, string, *clock, *fakeRunti
 			return Pods{
 				All: "/kubepods", Classes: []string{"/kubepods", "/kubepods/burstable", "/kubepods/besteffort"},
 				Pods: []Pod{{
-					Namespace: "ns", Name: "app", UID: podUID, Cgroup: podCgroup, Own: true, Started: time.Unix(recordedNow-60, 0), Sandbox: sandboxID, LogDir: logs,
+					Namespace: "ns", Name: "app", UID: podUID, Cgroup: podCgroup, Own: true, Started: time.Unix(recordedNow-60, 0), Sandbox: sandboxID, LogDir: logs, Claims: map[string]string{"disk": "claim"}, Driven: []string{"disk", "silent"},
 					Containers: []Container{{Name: "app", ID: appID, Image: "busybox", Started: time.Unix(recordedNow-59, 0)}},
 				}},
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/safepath"
 	"github.com/bosun-project/bosun/internal/usage"
@@ -16,6 +17,9 @@ import (
 
 // firstWait is how long an asker waits for directories that were never measured.
 const firstWait = 300 * time.Millisecond
+
+// driverWait bounds how long a driver may take to tell how full a volume is: others wait for their turn.
+const driverWait = 10 * time.Second
 
 // measurable are the kinds of volumes whose directories are the agent's own. All else lies elsewhere, or is for its driver
 // to tell of.
@@ -38,7 +42,7 @@ func (r *reading) storage(ctx context.Context, pods []Pod, found []usage.Pod) {
 		}
 	}
 	if look(); unknown {
-		r.meter.wait(ctx, firstWait)
+		r.meter.wait(ctx.Done(), firstWait)
 		look()
 	}
 	for i := range found {
@@ -120,6 +124,7 @@ func (r *reading) volumes(p *Pod, unknown *bool) (found []usage.Volume) {
 			}
 		}
 	}
+	found = append(found, r.driven(p, unknown)...)
 	slices.SortFunc(found, func(a, b usage.Volume) int { return strings.Compare(a.Name, b.Name) })
 	return found
 }
@@ -141,13 +146,35 @@ func (r *reading) volume(root *safepath.Root, path string, pod *unix.Stat_t, p *
 		return v, true
 	}
 	v.Used, v.InodesUsed = usage.Number{}, usage.Number{}
-	u, at, ok := r.meter.ask(place{r.podDir(p.UID), path})
+	here := place{r.podDir(p.UID), path}
+	found, ok := r.meter.ask(here, here.measure)
 	if !ok {
 		*unknown = true
 		return v, true
 	}
-	v.At, v.Used, v.InodesUsed = at, usage.Of(u.bytes), usage.Of(u.inodes)
+	v.At, v.Used, v.InodesUsed = found.At, found.Used, found.InodesUsed
 	return v, true
+}
+
+// driven asks the drivers of volumes how full these are. What a driver does not tell of is left out.
+func (r *reading) driven(p *Pod, unknown *bool) (found []usage.Volume) {
+	if r.cfg.Driven == nil || r.meter.every < 0 {
+		return nil
+	}
+	for _, name := range p.Driven {
+		fs, ok := r.meter.ask(place{p.UID, name}, func(ctx context.Context) (usage.Filesystem, error) {
+			ctx, cancel := context.WithTimeout(ctx, driverWait)
+			defer cancel()
+			return r.cfg.Driven(ctx, types.UID(p.UID), name)
+		})
+		if !ok {
+			*unknown = true
+		}
+		if fs.Capacity.Known || fs.Used.Known {
+			found = append(found, usage.Volume{Name: name, Claim: p.Claims[name], Filesystem: fs})
+		}
+	}
+	return found
 }
 
 func statIn(root *safepath.Root, name string, s *unix.Stat_t) bool {

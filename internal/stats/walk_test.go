@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/bosun-project/bosun/internal/fault"
 	"github.com/bosun-project/bosun/internal/usage"
 )
 
@@ -148,6 +150,12 @@ func TestVolumes(t *testing.T) {
 			t.Error(err)
 		}
 	}()
+	r.cfg.Driven = func(_ context.Context, uid types.UID, volume string) (usage.Filesystem, error) {
+		if uid != podUID || volume != "disk" {
+			return usage.Filesystem{}, fault.ErrUnsupported
+		}
+		return usage.Filesystem{Capacity: usage.Of(1000), Used: usage.Of(300)}, nil
+	}
 	read := func() *usage.Pod {
 		t.Helper()
 		r.last = nil
@@ -158,16 +166,19 @@ func TestVolumes(t *testing.T) {
 		return &s.Pods[0]
 	}
 	read()
-	r.meter.wait(t.Context(), time.Minute) // on a busy machine it may take longer than an asker waits
+	r.meter.wait(nil, time.Minute) // on a busy machine it may take longer than an asker waits
 	p := read()
-	if len(p.Volumes) != 2 || p.Volumes[0].Name != "data" || p.Volumes[1].Name != "settings" {
+	if len(p.Volumes) != 3 || p.Volumes[0].Name != "data" || p.Volumes[1].Name != "disk" || p.Volumes[2].Name != "settings" {
 		t.Fatalf("volumes %+v", p.Volumes)
+	}
+	if v := p.Volumes[1]; v.Claim != "claim" || v.Local || v.Capacity != usage.Of(1000) || v.Used != usage.Of(300) || v.At.IsZero() {
+		t.Errorf("a driver told other than %+v", v)
 	}
 	data := sum(t, filepath.Join(volumes, "kubernetes.io~empty-dir/data"))
 	if v := p.Volumes[0]; v.Used != usage.Of(data.bytes) || v.InodesUsed != usage.Of(2) || !v.Local || !v.Capacity.Known {
 		t.Errorf("volume %+v, want %+v", v, data)
 	}
-	want := p.Volumes[0].Used.Plus(p.Volumes[1].Used).Plus(p.Containers[0].Layer.Used).Plus(p.Containers[0].Logs.Used)
+	want := p.Volumes[0].Used.Plus(p.Volumes[2].Used).Plus(p.Containers[0].Layer.Used).Plus(p.Containers[0].Logs.Used)
 	if p.Ephemeral.Used != want {
 		t.Errorf("the pod takes %v, want %v", p.Ephemeral.Used, want)
 	}
@@ -177,9 +188,13 @@ func TestVolumes(t *testing.T) {
 	}
 	c.at = c.at.Add(time.Minute)
 	read() // this asker gets the old number, and the next one a new one
-	r.meter.wait(t.Context(), time.Minute)
+	r.meter.wait(nil, time.Minute)
 	if again := read(); again.Volumes[0].Used.Value <= p.Volumes[0].Used.Value {
 		t.Error("a volume was not measured anew after its period")
+	}
+	stored := r.Stored()
+	if s := stored[0]; len(s.Volumes) != 1 || s.Volumes[0].Used != usage.Of(300) || len(s.Containers) != 1 || s.Containers[0].Logs.Used != p.Containers[0].Logs.Used {
+		t.Errorf("stored: %+v", stored)
 	}
 	stop()
 	r.meter.every = -1
@@ -193,20 +208,20 @@ func TestMeterIsLazy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMeter(time.Minute, nil, time.Now)
 		p := place{"/", "somewhere"}
-		m.ask(p)
+		m.ask(p, p.measure)
 		next, ok := m.next()
-		if !ok || next != p {
+		if !ok || next.place != p {
 			t.Fatal("what was asked for is not measured")
 		}
 		began := time.Now()
 		time.Sleep(30 * time.Second)
-		m.done(p, use{1, 1}, began, nil)
+		m.done(p, usage.Filesystem{Used: usage.Of(1)}, began, nil)
 		for _, c := range []struct {
 			after time.Duration
 			due   bool
 		}{{time.Minute, false}, {8 * time.Minute, false}, {2 * time.Minute, true}} {
 			time.Sleep(c.after)
-			if u, _, ok := m.ask(p); !ok || u.bytes != 1 {
+			if f, ok := m.ask(p, p.measure); !ok || f.Used != usage.Of(1) || f.At != began {
 				t.Error("what was measured is forgotten")
 			}
 			if due := len(m.queue) > 0; due != c.due {
