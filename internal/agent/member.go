@@ -35,6 +35,8 @@ type member struct {
 	joined latest.Cell[bool]
 	// joining tells how it gets there, and ownCert how its certificate stands since.
 	joining latest.Cell[certs.State]
+	// lost is why the newest kubeconfig is not gone by; empty if it is.
+	lost latest.Cell[string]
 
 	// away becomes true when the API server has not answered after the start.
 	away latest.Cell[bool]
@@ -177,24 +179,54 @@ func (a *Agent) enter(ctx context.Context) error {
 		return err
 	}
 	m.certificate.Store(client)
-	m.client.CloseConnections()
+	changes, moves := client.Changed().Value(), client.Moved().Value()
+	a.move() // the kubeconfig may be newer than this agent, or than its bootstrap
 	m.joined.Set(true)
 	ctx, cancel := context.WithCancel(ctx)
 	var following sync.WaitGroup
 	defer following.Wait()
 	defer cancel()
-	following.Go(func() {
-		for {
-			_, newer := client.Changed().Get()
-			select {
-			case <-ctx.Done():
-				return
-			case <-newer:
-				m.client.CloseConnections()
-			}
-		}
-	})
+	following.Go(func() { a.followKubeconfig(ctx, client, changes, moves) })
 	return client.Run(ctx, requests{m.client})
+}
+
+// followKubeconfig makes connections anew when the node has another certificate, or the kubeconfig leads elsewhere, than it had after so
+// many changes and moves.
+func (a *Agent) followKubeconfig(ctx context.Context, client *certs.Client, changes, moves uint64) {
+	for {
+		n, changed := client.Changed().Get()
+		to, moved := client.Moved().Get()
+		switch {
+		case to != moves:
+			if a.move() {
+				a.log.Info("the kubeconfig leads another way to the API server, which is taken from now on", "kubeconfig", a.cfg.Kubeconfig)
+			}
+		case n != changes:
+			a.member.client.CloseConnections()
+		}
+		changes, moves = n, to
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-moved:
+		}
+	}
+}
+
+// move goes where the kubeconfig leads now. One that cannot be used changes nothing.
+func (a *Agent) move() bool {
+	to, err := cluster.LoadKubeconfig(a.cfg.Kubeconfig)
+	if err == nil {
+		err = a.member.client.Move(to)
+	}
+	text := ""
+	if err != nil {
+		text = err.Error()
+		a.log.Warn("the kubeconfig has changed and cannot be used; the API server is spoken to as before", "err", err)
+	}
+	a.member.lost.Set(text)
+	return err == nil
 }
 
 // membership is what makes the node a member and keeps it one.

@@ -40,6 +40,7 @@ func (a *Agent) troubles() []serve.Trouble {
 	} else {
 		add("joining the cluster", m.joining.Value().Since, standing(m.joining.Value()))
 	}
+	add("kubeconfig", time.Time{}, m.lost.Value())
 	if link := m.client.Link().Value(); !link.Up && link.Err != nil {
 		add("API server", link.Since, link.Err.Error())
 	}

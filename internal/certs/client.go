@@ -2,6 +2,7 @@ package certs
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -46,9 +47,11 @@ type Client struct {
 	board *board
 	ages  ageing
 	state latest.Cell[State]
-	// changed counts the certificates that were taken into use.
-	changed latest.Cell[uint64]
-	pair    atomic.Pointer[pair]
+	// changed counts the certificates that were taken into use, moved how often the kubeconfig has led elsewhere. server is where it leads
+	// now; it belongs to the goroutine of Run.
+	changed, moved latest.Cell[uint64]
+	server         [sha256.Size]byte
+	pair           atomic.Pointer[pair]
 	// unkept is why the certificate could not be put into the store, said once. It belongs to the goroutine of Run.
 	unkept string
 }
@@ -87,6 +90,10 @@ func (c *Client) Current() *tls.Certificate {
 
 // Changed counts the certificates; when it moves, connections made with an older one should be made anew.
 func (c *Client) Changed() *latest.Cell[uint64] { return &c.changed }
+
+// Moved counts how often the kubeconfig has led another way to the API server than when the client was made: another address,
+// authority, proxy or token. It must then be read again.
+func (c *Client) Moved() *latest.Cell[uint64] { return &c.moved }
 
 // State tells how the certificate stands.
 func (c *Client) State() *latest.Cell[State] { return &c.state }
@@ -167,6 +174,7 @@ func (c *Client) load(now time.Time) (files []string) {
 		return files
 	}
 	files = append(files, id.files()...)
+	c.follow(id)
 	best, err := (*pair)(nil), error(nil)
 	if id.hasCertificate() {
 		best, err = id.pair()
@@ -185,6 +193,18 @@ func (c *Client) load(now time.Time) (files []string) {
 	c.board.complain(troubleFiles, "")
 	c.use(best)
 	return files
+}
+
+// follow notes where the kubeconfig leads. An authority that cannot be read, because it is being replaced, changes nothing yet.
+func (c *Client) follow(id *identity) {
+	leads, err := id.server()
+	if err != nil || leads == c.server {
+		return
+	}
+	if c.server != ([sha256.Size]byte{}) {
+		c.moved.Set(c.moved.Value() + 1)
+	}
+	c.server = leads
 }
 
 // better tells whether to use a rather than b: one that has not expired, then the one that was issued later. A kubeconfig

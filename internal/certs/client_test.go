@@ -404,3 +404,58 @@ func TestClientReadOnlyStoreIsSaidOnce(t *testing.T) {
 		}
 	})
 }
+
+// withServer is a kubeconfig with a token, for an address and an authority.
+func withServer(server, authority, token string) string {
+	return `apiVersion: v1
+kind: Config
+current-context: c
+clusters: [{name: k, cluster: {server: "` + server + `", certificate-authority: ` + authority + `}}]
+contexts: [{name: c, context: {cluster: k, user: u}}]
+users: [{name: u, user: {token: ` + token + `}}]
+`
+}
+
+// TestClientTellsWhereTheKubeconfigLeads: to another address, authority or token; not when only the certificate changes.
+func TestClientTellsWhereTheKubeconfigLeads(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *node) {
+		ca := filepath.Join(n.dir, "other-ca.crt")
+		n.write(ca, "first")
+		n.write(n.kubeconfig, withServer("https://10.0.0.1:6443", ca, "t"))
+		hears := newPoked()
+		c := n.clientConfig()
+		c.watch = hears.make
+		client, stop := startClient(t, c, nil)
+		defer stop()
+		moves := func(want uint64, why string) {
+			t.Helper()
+			hears.poke()
+			synctest.Wait()
+			if got := client.Moved().Value(); got != want {
+				t.Errorf("%s: moved %d times, want %d", why, got, want)
+			}
+		}
+		moves(0, "nothing")
+		n.write(n.kubeconfig, withServer("https://10.0.0.2:6443", ca, "t"))
+		moves(1, "another address")
+		n.write(ca, "second")
+		moves(2, "another authority in the file")
+		if err := os.Remove(ca); err != nil {
+			t.Fatal(err)
+		}
+		moves(2, "no authority, for a moment")
+		n.write(ca, "second")
+		moves(2, "the same authority again")
+		n.write(n.kubeconfig, withServer("https://10.0.0.2:6443", ca, "another"))
+		moves(3, "another token")
+		n.write(n.kubeconfig, "half writ")
+		moves(3, "half a file")
+
+		n.putPair("one", "system:node:n1", time.Now(), time.Now().Add(day))
+		n.putPair("two", "system:node:n1", time.Now(), time.Now().Add(2*day))
+		n.write(n.kubeconfig, withFiles("one.crt", "one.key"))
+		moves(4, "no token any more")
+		n.write(n.kubeconfig, withFiles("two.crt", "two.key"))
+		moves(4, "another certificate")
+	})
+}

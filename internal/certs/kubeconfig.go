@@ -1,6 +1,8 @@
 package certs
 
 import (
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +17,7 @@ import (
 type identity struct {
 	path              string
 	cluster           *api.Cluster
+	user              *api.AuthInfo
 	certFile, keyFile string // absolute; empty where data stands in the file itself
 	certData, keyData []byte
 	other             string // how else the kubeconfig identifies: "a token" and the like
@@ -54,7 +57,7 @@ func parseIdentity(path string, text []byte) (*identity, error) {
 	if !ok || user == nil {
 		return nil, fmt.Errorf("context %q: user %q is not among the users", file.CurrentContext, current.AuthInfo)
 	}
-	id := &identity{path: path, cluster: cluster, certData: user.ClientCertificateData, keyData: user.ClientKeyData, other: otherWay(user)}
+	id := &identity{path: path, cluster: cluster, user: user, certData: user.ClientCertificateData, keyData: user.ClientKeyData, other: otherWay(user)}
 	if len(id.certData) == 0 {
 		id.certFile = user.ClientCertificate
 	}
@@ -120,12 +123,38 @@ func (id *identity) pair() (*pair, error) {
 // files are those that matter: the kubeconfig and what it names.
 func (id *identity) files() []string {
 	files := []string{id.path}
-	for _, f := range []string{id.certFile, id.keyFile} {
+	for _, f := range []string{id.certFile, id.keyFile, id.caFile()} {
 		if f != "" {
 			files = append(files, f)
 		}
 	}
 	return files
+}
+
+// caFile is the file of the API server's authority; empty if the kubeconfig holds it itself, or names none.
+func (id *identity) caFile() string {
+	if len(id.cluster.CertificateAuthorityData) > 0 {
+		return ""
+	}
+	return id.cluster.CertificateAuthority
+}
+
+// server stands for all that the kubeconfig says of the way to the API server: where it is, who vouches for it, and how the node
+// identifies itself beside its certificate. The error is for an authority that cannot be read.
+func (id *identity) server() (key [sha256.Size]byte, err error) {
+	cluster, user := *id.cluster, *id.user
+	user.ClientCertificate, user.ClientKey, user.ClientCertificateData, user.ClientKeyData = "", "", nil, nil
+	authority := cluster.CertificateAuthorityData
+	if file := id.caFile(); file != "" {
+		if authority, err = readFile(file); err != nil {
+			return key, fmt.Errorf("certificate-authority of kubeconfig %s: %w", id.path, err)
+		}
+	}
+	text, err := json.Marshal([]any{cluster, user, authority})
+	if err != nil {
+		return key, fmt.Errorf("kubeconfig %s: %w", id.path, err)
+	}
+	return sha256.Sum256(text), nil
 }
 
 // Usable returns nil if a node can identify itself with the kubeconfig: with a client certificate that has not expired, or in

@@ -38,6 +38,16 @@ func (l *link) whenBack() <-chan struct{} {
 	return l.back
 }
 
+// moved wakes those who wait for a return: what they wait for is elsewhere now.
+func (l *link) moved() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.back != nil {
+		close(l.back)
+		l.back = nil
+	}
+}
+
 func (l *link) answered(status int, now time.Time) {
 	if status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout {
 		l.failed(statusError(status), now)

@@ -7,16 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	utilnet "k8s.io/apimachinery/pkg/util/net"
-	"k8s.io/client-go/transport"
-	"k8s.io/client-go/util/connrotation"
 )
 
 // Request is what Config.Observe is told of a request. Code is the status code of the answer, "<error>" if there was none, as
@@ -30,69 +28,49 @@ type Request struct {
 
 // wire sends requests. It dials with the newest client certificate, can end all connections, and watches how requests fare.
 type wire struct {
-	send    http.RoundTripper
-	dialer  *connrotation.Dialer
+	// way is how the API server is reached now, from how it was when the requests' paths were settled.
+	way       atomic.Pointer[way]
+	from      *url.URL
+	userAgent string
+
 	link    link
 	observe func(Request)
 	// received is told how long the answer to a request was, of other requests than watches; may be nil.
 	received func(Request, int64)
 
-	// certificate returns the newest client certificate, nil for none.
-	certificate func() *tls.Certificate
-	mu          sync.Mutex
+	// given returns the newest client certificate, nil for none; nil if the kubeconfig says which it is.
+	given func() *tls.Certificate
+	mu    sync.Mutex
 	// shown is the certificate that the newest connection was opened with.
 	shown *tls.Certificate
 }
 
 func newWire(c *Config) (*wire, error) {
-	w := &wire{observe: c.Observe, received: c.Received, certificate: c.GetClientCertificate}
-	config := *c.REST
-	config.UserAgent = c.UserAgent
-	if w.certificate == nil {
-		var err error
-		if w.certificate, err = certificateOf(&config); err != nil {
-			return nil, err
-		}
-	}
-	if w.certificate != nil { // it comes with the handshake
-		config.CertFile, config.KeyFile, config.CertData, config.KeyData = "", "", nil, nil
-	}
-	t, err := config.TransportConfig()
+	w := &wire{observe: c.Observe, received: c.Received, given: c.GetClientCertificate, userAgent: c.UserAgent}
+	first, err := w.newWay(c.REST)
 	if err != nil {
 		return nil, err
 	}
-	secure, err := transport.TLSConfigFor(t)
-	if err != nil {
-		return nil, err
-	}
-	if secure == nil {
-		secure = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
-	if w.certificate != nil {
-		secure.GetClientCertificate = w.show
-	}
-	dial := (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext
-	if t.DialHolder != nil { // of a credential program, which closes connections when it has new credentials
-		dial = t.DialHolder.Dial
-	}
-	w.dialer = connrotation.NewDialer(dial)
-	proxy := config.Proxy
-	if proxy == nil {
-		proxy = http.ProxyFromEnvironment
-	}
-	base := utilnet.SetTransportDefaults(&http.Transport{ // among these: pings on silent HTTP/2 connections, after 30 s
-		Proxy: proxy, TLSHandshakeTimeout: 10 * time.Second, TLSClientConfig: secure, MaxIdleConnsPerHost: 25,
-		DialContext: w.dialer.DialContext, DisableCompression: config.DisableCompression,
-	})
-	if w.send, err = transport.HTTPWrappersForConfig(t, base); err != nil {
-		return nil, err
-	}
+	w.from = first.base
+	w.way.Store(first)
 	return w, nil
+}
+
+// certificate is the client certificate to show; false if there is no such thing here.
+func (w *wire) certificate() (*tls.Certificate, bool) {
+	newest := w.given
+	if newest == nil {
+		newest = w.way.Load().certificate
+	}
+	if newest == nil {
+		return nil, false
+	}
+	return newest(), true
 }
 
 // show gives the client certificate to a handshake.
 func (w *wire) show(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-	c := w.certificate()
+	c, _ := w.certificate()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.shown = c
@@ -102,12 +80,14 @@ func (w *wire) show(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	return c, nil
 }
 
-func (w *wire) closeConnections() { w.dialer.CloseAll() }
+func (w *wire) closeConnections() { w.way.Load().dialer.CloseAll() }
 
 // RoundTrip sends a request, and tells the link and the observer how it went.
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	began := time.Now()
-	answer, err := w.send.RoundTrip(r)
+	way := w.way.Load()
+	r = way.direct(r, w.from)
+	answer, err := way.send.RoundTrip(r)
 	code := "<error>"
 	if err == nil {
 		code = fmt.Sprint(answer.StatusCode)
@@ -152,10 +132,10 @@ func (m *measured) Close() error {
 // renew closes the connections if they were opened with another certificate than would be shown now. The API server judges a
 // connection by the certificate of its beginning, so a renewed one is of no use to it.
 func (w *wire) renew() {
-	if w.certificate == nil {
+	newest, ok := w.certificate()
+	if !ok {
 		return
 	}
-	newest := w.certificate()
 	w.mu.Lock()
 	stale := w.shown != newest
 	w.shown = newest
@@ -167,10 +147,13 @@ func (w *wire) renew() {
 
 // explain adds to an error what the API server cannot know: that the client certificate has expired.
 func (w *wire) explain(err error) error {
-	if err == nil || w.certificate == nil || !apierrors.IsUnauthorized(err) {
+	if err == nil || !apierrors.IsUnauthorized(err) {
 		return err
 	}
-	c := w.certificate()
+	c, ok := w.certificate()
+	if !ok {
+		return err
+	}
 	if c == nil {
 		return fmt.Errorf("%w (there is no client certificate)", err)
 	}
