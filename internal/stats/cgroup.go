@@ -2,6 +2,7 @@ package stats
 
 import (
 	"bytes"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -44,7 +45,13 @@ const (
 	micro = uint64(time.Microsecond)
 )
 
-func micros(n usage.Number) time.Duration { return time.Duration(times(n, micro).Value) }
+// micros is a time that the kernel gives in microseconds; none if it is longer than any can be.
+func micros(n usage.Number) time.Duration {
+	if n.Value > math.MaxInt64/micro {
+		return 0
+	}
+	return time.Duration(n.Value * micro)
+}
 
 func (r *reading) cgroupV1(c *usage.Cgroup) {
 	f := &r.files
