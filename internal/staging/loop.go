@@ -35,7 +35,9 @@ type Loop struct {
 }
 
 // New builds a Loop.
-func New(cfg Config) *Loop { return &Loop{cfg: cfg, kick: make(chan struct{}, 1), going: map[Volume]bool{}} }
+func New(cfg Config) *Loop {
+	return &Loop{cfg: cfg, kick: make(chan struct{}, 1), going: map[Volume]bool{}}
+}
 
 // pauses are those between attempts to let one volume go.
 var pauses = backoff.Series{Initial: 500 * time.Millisecond, Max: 2 * time.Minute}
