@@ -422,3 +422,21 @@ func mountsBelow(t *testing.T, dir string) []string {
 	}
 	return points
 }
+
+// untilGone waits until a path is gone.
+func untilGone(t *testing.T, path string) {
+	t.Helper()
+	late := time.After(time.Minute)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("%s is still there", path)
+		}
+	}
+}

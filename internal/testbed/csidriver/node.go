@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 
 	pb "github.com/container-storage-interface/spec/lib/go/csi"
 	"golang.org/x/sys/unix"
@@ -38,7 +39,8 @@ func (d *Driver) NodePublishVolume(_ context.Context, r *pb.NodePublishVolumeReq
 	if err := mustBe(filepath.Dir(r.TargetPath)); err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
-	if !d.options.NoStage && r.VolumeCapability.GetBlock() == nil {
+	inline := strings.HasPrefix(r.VolumeId, "csi-") // volumes written into pods are not staged
+	if !d.options.NoStage && !inline && r.VolumeCapability.GetBlock() == nil {
 		var at, below unix.Stat_t
 		if unix.Stat(r.StagingTargetPath, &at) != nil || unix.Stat(d.Data(r.VolumeId), &below) != nil || at.Ino != below.Ino {
 			return nil, status.Error(codes.FailedPrecondition, "the volume is not staged at "+r.StagingTargetPath)
