@@ -35,6 +35,12 @@ type play struct {
 	ids        int
 	noCgroup   bool // the pod's cgroup is not there
 	noAddress  bool // what the network gives to the next sandboxes
+	// has is what each container may use, cgroup what all of them together may.
+	has    map[string]Given
+	cgroup map[string]int64
+	// foreign containers do not tell what they were made with.
+	foreign bool
+	room    Resize // what admission says of resizes; without Fits and Reason it says nothing
 
 	out  strings.Builder
 	last Plan
@@ -61,6 +67,7 @@ func newPlay(t *testing.T) *play {
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	return &play{
 		t: t, began: at, now: at, manner: map[string]manner{}, logs: map[string]uint32{}, termed: map[string]time.Time{},
+		has: map[string]Given{}, room: Resize{Fits: true},
 		facts: Facts{SourcesReady: true, RuntimeUp: true, NetworkReady: true, Verdict: Verdict{Judged: true, Admit: true}},
 	}
 }
@@ -119,6 +126,7 @@ func (p *play) settle() {
 
 // pass is what the worker does once. It tells whether anything changed.
 func (p *play) pass() bool {
+	p.judge()
 	in := Input{Desired: p.desired, Memory: p.memory, Observed: p.seen, Facts: p.facts, Now: p.now}
 	for _, f := range p.flights {
 		in.InFlight = append(in.InFlight, f.effect)
@@ -256,6 +264,9 @@ func (p *play) world(e Effect) *pod.Report {
 	p.tick()
 	r := pod.Report{Own: true, Began: p.now}
 	switch e.Kind {
+	case MakePod, GrowPod, SettlePod, UpdateContainer:
+		p.resize(e)
+		return nil
 	case RunSandbox:
 		p.ids++
 		s := pod.Sandbox{ID: fmt.Sprint("s", p.ids), Attempt: e.Attempt, Ready: true, Seen: p.now, CreatedAt: p.now, HostNetwork: p.desired.Pod.Spec.HostNetwork}
@@ -276,10 +287,12 @@ func (p *play) world(e Effect) *pod.Report {
 			ID: fmt.Sprint("c", p.ids), SandboxID: e.SandboxID, Name: e.Container, Attempt: e.Attempt, State: pod.Created, Seen: p.now, CreatedAt: p.now,
 			Hash: names.HashContainer(spec), Image: spec.Image,
 		}
+		p.made(&c)
 		if want := "id-of-" + spec.Image; e.Image != want {
 			p.t.Errorf("%s is created from %s, want %s", e.Container, e.Image, want)
 		}
 		p.containers = append(p.containers, c)
+		p.holds()
 		r.Containers = []pod.Container{c}
 	case StartContainer:
 		return p.startContainer(e)
@@ -299,7 +312,7 @@ func (p *play) world(e Effect) *pod.Report {
 		return p.look()
 	case Look:
 		return p.look()
-	case MakePod, SetupVolume, EnsureImage, PostStart, PreStop, ReadEnd, TearVolumes, UnmakePod, ForgetPod:
+	case SetupVolume, EnsureImage, PostStart, PreStop, ReadEnd, TearVolumes, UnmakePod, ForgetPod:
 		return nil
 	}
 	return &r

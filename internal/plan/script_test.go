@@ -13,12 +13,13 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/reason"
 )
 
 // do plays one line of a script:
 //
 //	pod NAME [restart=P] [grace=S] [deadline=S] [init=a,s*,b] [containers=a,b] [volumes=v] [configmaps=v] [prestop=a,b] [poststart=a]
-//	    [imagevolumes=v] [startup=a] [policy=a:P] [rule=a:In:42,43] [all=a:In:88] [host] [over] [started=-D] [unwanted] [uninspected]      a star marks a
+//	    [imagevolumes=v] [startup=a] [policy=a:P] [sizes=a:R/L:R/L,…] [replace=a:RESOURCE] [foreign] [rule=a:In:42,43] [all=a:In:88] [host] [over] [started=-D] [unwanted] [uninspected]      a star marks a
 //	    sidecar; rule and all are rules about exit codes, the action of all is to restart all containers
 //	EFFECT takes 5s | hangs | happens unheard | fails [N times] [soon] [REASON | missing] | works | will work
 //	                                                EFFECT as in a plan, without #N; "works" also ends what hangs
@@ -42,6 +43,8 @@ import (
 //	keep dead=N [age=D] | doom NAME#N               how many ended instances stay; one that does not
 //	staying                                         the node's orders are over, and the machine does not go down
 //	content N                                       an object changed that the pod's volumes are made from
+//	size NAME=CPU:MEMORY                            other resources are wanted, as with sizes
+//	room yes | silent | Deferred | Infeasible       what admission says of that
 //	list                                            what the runtime has
 func (p *play) do(line string) {
 	words := strings.Fields(line)
@@ -188,6 +191,11 @@ func (p *play) tell(words []string, args map[string]string) bool {
 		p.facts.Content = uint64(number(arg))
 	case "logins":
 		p.facts.Logins = uint64(number(arg))
+	case "room":
+		p.room = Resize{Fits: arg == "yes"}
+		if arg == reason.Deferred || arg == reason.Infeasible {
+			p.room = Resize{Reason: arg, Message: "because"}
+		}
 	case "cap":
 		p.facts.CrashCap = duration(arg)
 	case "keep":
@@ -221,6 +229,13 @@ func (p *play) edit(words []string, args map[string]string) {
 		d.Over = true
 	case "delete":
 		d.Deletion = &pod.Deletion{At: p.now, Grace: seconds(args["grace"])}
+	case "size":
+		d.Pod.Generation++
+		for name, text := range args {
+			if c, _ := pod.FindContainer(d.Pod, name); c != nil {
+				c.Resources = sized(text)
+			}
+		}
 	case "image":
 		for _, list := range [][]v1.Container{d.Pod.Spec.InitContainers, d.Pod.Spec.Containers} {
 			for i := range list {
@@ -270,6 +285,7 @@ func (p *play) pod(args map[string]string) {
 		spec.Volumes = append(spec.Volumes, v1.Volume{Name: name, VolumeSource: v1.VolumeSource{ConfigMap: &v1.ConfigMapVolumeSource{}}})
 	}
 	_, unwanted := args["unwanted"]
+	_, p.foreign = args["foreign"]
 	p.desired = &pod.Desired{
 		Pod:    &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "default", UID: "u1"}, Spec: spec},
 		Source: pod.FromFile, Seen: p.now, Wanted: !unwanted,
@@ -291,6 +307,14 @@ func (p *play) define(c v1.Container, args map[string]string) v1.Container {
 	c.Image = c.Name
 	for _, name := range list(args["imagevolumes"]) {
 		c.VolumeMounts = append(c.VolumeMounts, v1.VolumeMount{Name: name})
+	}
+	for _, text := range list(args["sizes"]) {
+		if name, sizes, _ := strings.Cut(text, ":"); name == c.Name {
+			c.Resources = sized(sizes)
+		}
+	}
+	if name, what, ok := strings.Cut(args["replace"], ":"); ok && name == c.Name {
+		c.ResizePolicy = []v1.ContainerResizePolicy{{ResourceName: v1.ResourceName(what), RestartPolicy: v1.RestartContainer}}
 	}
 	hook := &v1.LifecycleHandler{Sleep: &v1.SleepAction{Seconds: 1}}
 	if slices.Contains(list(args["prestop"]), c.Name) {
@@ -436,6 +460,8 @@ func (p *play) list() {
 		text := fmt.Sprintf("%s#%d %s", c.Name, c.Attempt, c.State)
 		if c.State == pod.Exited {
 			text += fmt.Sprintf("(%d)", c.ExitCode)
+		} else if g := p.has[c.ID]; g != (Given{}) {
+			text += " with " + sizesText(g.Sizes)
 		}
 		all = append(all, text)
 	}

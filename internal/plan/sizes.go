@@ -213,11 +213,8 @@ func GivenOf(p *v1.Pod, c *v1.Container) Given {
 	return g
 }
 
-// String is how an annotation on the container holds it; empty if there is nothing to tell.
+// String is how an annotation on the container holds it.
 func (g Given) String() string {
-	if g == (Given{}) {
-		return ""
-	}
 	text, err := json.Marshal(g)
 	if err != nil { // plain strings always have a JSON
 		return ""

@@ -37,6 +37,7 @@ type Options struct {
 	Check func(plan.Input, plan.Plan)
 	Notes note.Sink
 	Judge worker.Judge
+	Room  worker.Room
 	// Rejected and Restarted are the worker's.
 	Rejected  func(why string)
 	Restarted func(*pod.Desired)
@@ -62,7 +63,7 @@ func (w *World) Start(wanted *latest.Cell[worker.Wanted], o Options) *Agent {
 	w.note("agent starts")
 	w.mu.Unlock()
 	a.set = worker.New(worker.Config{
-		Doer: a, Ledger: a, Judge: o.Judge,
+		Doer: a, Ledger: a, Judge: o.Judge, Room: o.Room,
 		Wanted: a.wanted.Get, Node: a.node.Get, Content: w.content.Get, Orders: w.orders.Get,
 		Remembered: remembered, Notes: a.sink, Log: slog.New(slog.DiscardHandler), Check: o.Check,
 		Rejected: o.Rejected, Restarted: o.Restarted,
@@ -198,6 +199,7 @@ func (a *Agent) Save(_ context.Context, uid types.UID, r plan.Record) error {
 	if after != nil && (after.Cause == plan.Removed || after.Cause == plan.Orphaned) && !w.mayEnd(a.wanted.Value(), uid) {
 		w.violate("%s: stopped before all sources have spoken", uid)
 	}
+	w.checkGrant(uid, &r)
 	w.ledger[uid] = roundTrip(r)
 	return nil
 }

@@ -51,7 +51,7 @@ func (a *Agent) Do(ctx context.Context, d *pod.Desired, e plan.Effect, _ plan.Se
 		return failed("cancelled", plan.Again)
 	}
 	w.mu.Lock()
-	down := w.faults.RuntimeDown && (e.InRuntime() || e.Kind == plan.Look || e.Kind == plan.EnsureImage)
+	down := w.faults.RuntimeDown && (e.InRuntime() || e.Kind == plan.UpdateContainer || e.Kind == plan.Look || e.Kind == plan.EnsureImage)
 	before, after := w.chance(w.faults.FailBefore), w.chance(w.faults.FailAfter)
 	dead := a.dead
 	w.mu.Unlock()
@@ -166,10 +166,12 @@ func (a *Agent) carryOut(ctx context.Context, d *pod.Desired, e plan.Effect) pla
 	case plan.ReadEnd:
 		return plan.Outcome{}
 	case plan.MakePod, plan.SetupVolume, plan.EnsureImage, plan.RunSandbox, plan.CreateContainer, plan.StartContainer,
-		plan.RemoveContainer, plan.StopSandbox, plan.RemoveSandbox, plan.TearVolumes, plan.UnmakePod, plan.ForgetPod:
+		plan.UpdateContainer, plan.RemoveContainer, plan.StopSandbox, plan.RemoveSandbox, plan.TearVolumes, plan.GrowPod, plan.SettlePod,
+		plan.UnmakePod, plan.ForgetPod:
 	}
 	w.mu.Lock()
 	o := w.do(d, e)
+	w.checkMemory(d, e)
 	w.mu.Unlock()
 	if e.InRuntime() {
 		w.event(uid)
@@ -212,6 +214,11 @@ func (w *World) do(d *pod.Desired, e plan.Effect) plan.Outcome {
 	switch e.Kind {
 	case plan.MakePod:
 		w.dirs[uid], w.cgroups[uid] = true, true
+		w.limit(d, w.ledger[uid].Kept.Resizing != nil)
+	case plan.GrowPod, plan.SettlePod:
+		w.limit(d, e.Kind == plan.GrowPod)
+	case plan.UpdateContainer:
+		return w.updateContainer(e)
 	case plan.SetupVolume:
 		return w.setupVolume(d, e)
 	case plan.EnsureImage:
@@ -247,6 +254,7 @@ func (w *World) do(d *pod.Desired, e plan.Effect) plan.Outcome {
 		delete(w.volumes, uid)
 	case plan.UnmakePod:
 		delete(w.cgroups, uid)
+		delete(w.memory, uid)
 	case plan.ForgetPod:
 		delete(w.dirs, uid)
 	}
@@ -321,7 +329,7 @@ func (w *World) createContainer(d *pod.Desired, e plan.Effect) plan.Outcome {
 	c := &container{
 		annotations: annotations,
 		id:          w.id("c"), sandbox: e.SandboxID, name: e.Container, uid: d.UID(), attempt: e.Attempt, state: pod.Created,
-		hash: names.HashContainer(spec), image: spec.Image, created: time.Now(),
+		hash: names.HashContainer(spec), image: spec.Image, created: time.Now(), given: plan.GivenOf(d.Pod, spec),
 	}
 	w.containers[c.id] = c
 	return plan.Outcome{Report: &pod.Report{Own: true, Began: time.Now(), Containers: []pod.Container{c.view()}}}

@@ -28,13 +28,17 @@ type World struct {
 	orders  latest.Cell[map[types.UID]*plan.Order]
 	staying bool
 	cgroups map[types.UID]bool
-	dirs    map[types.UID]bool
-	ledger  map[types.UID]plan.Record
-	names   map[types.UID]string // full names, for the check that no two versions of a pod run
-	sources map[types.UID]pod.Source
-	nextID  int
-	agent   *Agent
-	scripts map[string]Script
+	// memory is the limit of each pod's cgroup in bytes; a pod without one is not limited.
+	memory map[types.UID]int64
+	// capacity is how many thousandths of a CPU the node has for its pods; zero is as many as anybody asks for.
+	capacity int64
+	dirs     map[types.UID]bool
+	ledger   map[types.UID]plan.Record
+	names    map[types.UID]string // full names, for the check that no two versions of a pod run
+	sources  map[types.UID]pod.Source
+	nextID   int
+	agent    *Agent
+	scripts  map[string]Script
 
 	// Faults, changed by tests while the world runs; under mu through Change.
 	faults Faults
@@ -57,6 +61,8 @@ type Faults struct {
 	FailBefore, FailAfter float64
 	// LoseEvents is the chance that an event is lost, Replay that an old one is sent again.
 	LoseEvents, Replay float64
+	// InUse is the chance that a container uses memory that is to be taken from it.
+	InUse float64
 	// SlowMost is the longest a call takes.
 	SlowMost time.Duration
 	// LandLate lets calls to the runtime take effect that a crashed agent had begun, after it is gone.
@@ -109,6 +115,7 @@ type container struct {
 	attempt           uint32
 	state             pod.ContainerState
 	hash, image       string
+	given             plan.Given
 	annotations       map[string]string
 	created           time.Time
 	started, ended    time.Time
@@ -123,7 +130,7 @@ func New(seed uint64) *World {
 	return &World{
 		rand:      rand.New(rand.NewPCG(seed, 0xb05)),
 		sandboxes: map[string]*sandbox{}, containers: map[string]*container{}, volumes: map[types.UID]map[string]uint64{}, objects: map[types.UID]object{},
-		cgroups: map[types.UID]bool{}, dirs: map[types.UID]bool{}, ledger: map[types.UID]plan.Record{},
+		cgroups: map[types.UID]bool{}, memory: map[types.UID]int64{}, dirs: map[types.UID]bool{}, ledger: map[types.UID]plan.Record{},
 		names: map[types.UID]string{}, sources: map[types.UID]pod.Source{}, scripts: map[string]Script{}, preStops: map[string]int{}, deadlines: map[string]time.Time{}, postStarts: map[string]int{},
 		faults: Faults{SlowMost: 20 * time.Millisecond},
 	}
@@ -258,13 +265,16 @@ type Pod struct {
 	Oldest, Newest uint64
 	Cgroup, Dir    bool
 	Remembered     *plan.Kept
+	// Given is what running containers were told they may use, and Memory the limit of the pod's cgroup, zero for none.
+	Given  map[string]plan.Given
+	Memory int64
 }
 
 // Pod tells what there is of a pod.
 func (w *World) Pod(uid types.UID) Pod {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	p := Pod{Running: map[string]int{}, Exited: map[string]int{}, Attempts: map[string]uint32{}}
+	p := Pod{Running: map[string]int{}, Exited: map[string]int{}, Attempts: map[string]uint32{}, Given: map[string]plan.Given{}, Memory: w.memory[uid]}
 	for _, s := range w.sandboxes {
 		if s.uid == uid {
 			p.Sandboxes++
@@ -281,6 +291,7 @@ func (w *World) Pod(uid types.UID) Pod {
 		switch c.state {
 		case pod.Running:
 			p.Running[c.name]++
+			p.Given[c.name] = c.given
 		case pod.Exited:
 			p.Exited[c.name]++
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/bosun-project/bosun/internal/names"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/qos"
 )
 
 // SandboxLabels are the pod's own labels and those that identify it (behaviour 49).
@@ -58,8 +59,8 @@ func ContainerAnnotations(p *v1.Pod, c *v1.Container, attempt uint32) (map[strin
 		names.TerminationMessagePath:   c.TerminationMessagePath,
 		names.TerminationMessagePolicy: string(c.TerminationMessagePolicy),
 	}
-	if given := plan.GivenOf(p, c).String(); given != "" {
-		out[names.ContainerSizes] = given
+	if qos.ClassOf(p) != v1.PodQOSBestEffort { // it stays one, and so never asks for anything (behaviour 225)
+		out[names.ContainerSizes] = plan.GivenOf(p, c).String()
 	}
 	if s := p.DeletionGracePeriodSeconds; s != nil {
 		out[names.PodDeletionGracePeriod] = strconv.FormatInt(*s, 10)

@@ -12,12 +12,14 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/latest"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
+	"github.com/bosun-project/bosun/internal/qos"
 	"github.com/bosun-project/bosun/internal/simworld"
 	"github.com/bosun-project/bosun/internal/worker"
 )
@@ -152,8 +154,57 @@ func (h *run) newPod(name string) *pod.Desired {
 		}
 		p.Spec.Containers = append(p.Spec.Containers, c)
 	}
+	if h.rand.IntN(2) == 0 {
+		h.size(p, true)
+	}
 	h.made = append(h.made, p.UID)
 	return &pod.Desired{Pod: p, Source: pod.FromFile, Seen: time.Now(), Wanted: true}
+}
+
+// size gives one of the containers of a pod other resources, or all of them.
+func (h *run) size(p *v1.Pod, all bool) {
+	for _, list := range [][]v1.Container{p.Spec.InitContainers, p.Spec.Containers} {
+		for i := range list {
+			if all || h.rand.IntN(3) == 0 {
+				list[i].Resources = h.resources()
+			}
+			if len(list[i].ResizePolicy) == 0 && h.rand.IntN(4) == 0 {
+				list[i].ResizePolicy = []v1.ContainerResizePolicy{{ResourceName: v1.ResourceMemory, RestartPolicy: v1.RestartContainer}}
+			}
+		}
+	}
+}
+
+func (h *run) resources() v1.ResourceRequirements {
+	amount := func() v1.ResourceList {
+		return v1.ResourceList{
+			v1.ResourceCPU: *resource.NewMilliQuantity(int64(1+h.rand.IntN(4))*100, resource.DecimalSI), v1.ResourceMemory: *resource.NewQuantity(int64(1+h.rand.IntN(4))<<20, resource.BinarySI),
+		}
+	}
+	r := v1.ResourceRequirements{Requests: amount()}
+	if h.rand.IntN(4) != 0 {
+		r.Limits = amount()
+	}
+	return r
+}
+
+// verifySizes holds that every container has what its pod is wanted to give it, and the pod what they have together.
+func (h *run) verifySizes(d *pod.Desired, p simworld.Pod) {
+	if d.Deletion != nil || d.Over || p.Remembered == nil || p.Remembered.Stop != nil {
+		return
+	}
+	for name, given := range p.Given {
+		if c, _ := pod.FindContainer(d.Pod, name); given != plan.GivenOf(d.Pod, c) {
+			h.fail("%s: %s was given %s, want %s\nentry %+v", d.UID(), name, given, plan.GivenOf(d.Pod, c), h.agent.Table().Pod(d.UID()))
+		}
+	}
+	want := int64(0)
+	if limits := qos.Limits(d.Pod); qos.Limited(d.Pod, v1.ResourceMemory) {
+		want = limits.Memory().Value()
+	}
+	if p.Cgroup && p.Memory != want {
+		h.fail("%s: its cgroup may use %d bytes of memory, want %d\nentry %+v", d.UID(), p.Memory, want, h.agent.Table().Pod(d.UID()))
+	}
 }
 
 func (h *run) publish(ready bool) {
@@ -176,7 +227,7 @@ func (h *run) anyPod() *pod.Desired {
 
 // step does one random thing to the node.
 func (h *run) step() {
-	switch h.rand.IntN(18) {
+	switch h.rand.IntN(20) {
 	case 0, 1, 2:
 		h.names++
 		d := h.newPod(fmt.Sprint("pod", h.names))
@@ -219,6 +270,7 @@ func (h *run) step() {
 		h.world.Change(func(f *simworld.Faults) {
 			f.FailBefore, f.FailAfter = h.rand.Float64()*0.2, h.rand.Float64()*0.2
 			f.LoseEvents, f.Replay = h.rand.Float64()*0.3, h.rand.Float64()*0.3
+			f.InUse = h.rand.Float64() * 0.5
 			f.SlowMost = time.Duration(1+h.rand.IntN(300)) * time.Millisecond
 		})
 	case 13, 14:
@@ -254,6 +306,15 @@ func (h *run) step() {
 		if d := h.anyPod(); d != nil && h.rand.IntN(2) == 0 { // somebody declares it ended
 			n := *d
 			n.Over = true
+			h.pods[n.UID()] = &n
+			h.publish(true)
+		}
+	case 18, 19:
+		if d := h.anyPod(); d != nil && qos.ClassOf(d.Pod) != v1.PodQOSBestEffort { // other resources of its containers; its class stays
+			n := *d
+			n.Pod = d.Pod.DeepCopy()
+			n.Pod.Generation++
+			h.size(n.Pod, h.rand.IntN(2) == 0)
 			h.pods[n.UID()] = &n
 			h.publish(true)
 		}
@@ -338,6 +399,7 @@ func (h *run) verifyWanted(d *pod.Desired, p simworld.Pod) {
 			h.fail("%s: %d ended instances of %s are kept, want at most one", d.UID(), p.Exited[c.Name], c.Name)
 		}
 	}
+	h.verifySizes(d, p)
 	if p.Oldest < p.Newest && len(p.Running) > 0 {
 		h.fail("%s: a volume shows state %d of its objects, want %d", d.UID(), p.Oldest, p.Newest)
 	}
