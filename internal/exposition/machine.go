@@ -1,6 +1,8 @@
 package exposition
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	info "github.com/google/cadvisor/lib/model"
@@ -41,18 +43,18 @@ func (w *writer) machine(m *Machine) {
 	one("machine_swap_bytes", "Swap.", float64(i.SwapCapacity))
 	one("machine_nvm_avg_power_budget_watts", "The power budget of non-volatile memory.", float64(i.NVMInfo.AvgPowerBudget))
 	w.begin("machine_dimm_count", "Memory modules.", gauge)
-	for kind, m := range i.MemoryByType {
-		w.number(labels(append(who(), "type", kind)...), usage.Of(uint64(m.DimmCount)), asIs, time.Time{})
+	kinds := slices.Sorted(maps.Keys(i.MemoryByType))
+	for _, kind := range kinds {
+		w.number(labels(append(who(), "type", kind)...), usage.Of(uint64(i.MemoryByType[kind].DimmCount)), asIs, time.Time{})
 	}
 	w.end()
 	w.begin("machine_dimm_capacity_bytes", "What memory modules hold.", gauge)
-	for kind, m := range i.MemoryByType {
-		w.number(labels(append(who(), "type", kind)...), usage.Of(m.Capacity), asIs, time.Time{})
+	for _, kind := range kinds {
+		w.number(labels(append(who(), "type", kind)...), usage.Of(i.MemoryByType[kind].Capacity), asIs, time.Time{})
 	}
 	w.end()
 	w.begin("machine_nvm_capacity", "What non-volatile memory holds, by mode, in bytes.", gauge)
-	for mode, n := range map[string]uint64{"memory_mode": i.NVMInfo.MemoryModeCapacity, "app_direct_mode": i.NVMInfo.AppDirectModeCapacity} {
-		w.number(labels(append(who(), "mode", mode)...), usage.Of(n), asIs, time.Time{})
-	}
+	w.number(labels(append(who(), "mode", "app_direct_mode")...), usage.Of(i.NVMInfo.AppDirectModeCapacity), asIs, time.Time{})
+	w.number(labels(append(who(), "mode", "memory_mode")...), usage.Of(i.NVMInfo.MemoryModeCapacity), asIs, time.Time{})
 	w.end()
 }
