@@ -58,12 +58,12 @@ func (m *member) untilCondition(t *testing.T, kind v1.NodeConditionType, status 
 	})
 }
 
-// untilEvent waits for an event about an object of this kind and name, and returns it.
-func (m *member) untilEvent(t *testing.T, kind, name, reason string) *v1.Event {
+// untilEvent waits for an event about an object of this kind and name, and returns it. Those of nodes are in the namespace default.
+func (m *member) untilEvent(t *testing.T, ns, kind, name, reason string) *v1.Event {
 	t.Helper()
 	var found *v1.Event
 	eventually(t, func() error {
-		list, err := m.api.CoreV1().Events("").List(t.Context(), metav1.ListOptions{
+		list, err := m.api.CoreV1().Events(ns).List(t.Context(), metav1.ListOptions{
 			FieldSelector: "involvedObject.kind=" + kind + ",involvedObject.name=" + name + ",reason=" + reason,
 		})
 		if err != nil {
@@ -119,14 +119,14 @@ func TestDiskPressure(t *testing.T) {
 		return nil
 	})
 	same(t, "the other pod", isReady(modest.untilReady()), true)
-	e := m.untilEvent(t, "Pod", "hog", "Evicted")
+	e := m.untilEvent(t, ns, "Pod", "hog", "Evicted")
 	if e.Type != "Warning" || e.Message != p.Status.Message || e.Annotations["starved_resource"] != "ephemeral-storage" {
 		t.Errorf("the event is %s %q, %v", e.Type, e.Message, e.Annotations)
 	}
-	same(t, "event", m.untilEvent(t, "Node", m.name, "EvictionThresholdMet").Message, "Attempting to reclaim ephemeral-storage")
-	m.untilEvent(t, "Node", m.name, "NodeHasDiskPressure")
+	same(t, "event", m.untilEvent(t, "default", "Node", m.name, "EvictionThresholdMet").Message, "Attempting to reclaim ephemeral-storage")
+	m.untilEvent(t, "default", "Node", m.name, "NodeHasDiskPressure")
 	m.untilCondition(t, v1.NodeDiskPressure, v1.ConditionFalse, "KubeletHasNoDiskPressure")
-	m.untilEvent(t, "Node", m.name, "NodeHasNoDiskPressure")
+	m.untilEvent(t, "default", "Node", m.name, "NodeHasNoDiskPressure")
 	same(t, "kubelet_evictions", untilNumber(t, m.node, `kubelet_evictions{eviction_signal="nodefs.available"}`), 1)
 
 	t.Log("nothing that may go takes it")
@@ -186,12 +186,12 @@ func TestMemoryPressure(t *testing.T) {
 	if _, err := fmt.Sscanf(p.Status.Message, words, &available, &used); err != nil || p.Status.Reason != "Evicted" {
 		t.Errorf("it is %s: %q (%v)", p.Status.Reason, p.Status.Message, err)
 	}
-	if e := m.untilEvent(t, "Pod", "hog", "Evicted"); e.Annotations["offending_containers"] != "main" || e.Annotations["offending_containers_usage"]+"," != used {
+	if e := m.untilEvent(t, ns, "Pod", "hog", "Evicted"); e.Annotations["offending_containers"] != "main" || e.Annotations["offending_containers_usage"]+"," != used {
 		t.Errorf("the event has %v", e.Annotations)
 	}
 	same(t, "kubelet_evictions", untilNumber(t, m.node, `kubelet_evictions{eviction_signal="allocatableMemory.available"}`), 1)
 	m.untilCondition(t, v1.NodeMemoryPressure, v1.ConditionTrue, "KubeletHasInsufficientMemory")
-	m.untilEvent(t, "Node", m.name, "NodeHasInsufficientMemory")
+	m.untilEvent(t, "default", "Node", m.name, "NodeHasInsufficientMemory")
 
 	refused := m.create(t, ns, "refused", plain).untilPhase(v1.PodFailed)
 	same(t, "a pod that asked for nothing", refused.Status.Reason+": "+refused.Status.Message, "Evicted: Pod was rejected: The node had condition: [MemoryPressure]. ")
@@ -237,7 +237,7 @@ spec:
 		p := g.untilPhase(v1.PodFailed)
 		same(t, g.name, p.Status.Reason+": "+p.Status.Message, "Evicted: "+want)
 		same(t, g.name+"'s disruption", terminationOf(p), "")
-		same(t, g.name+"'s event", m.untilEvent(t, "Pod", g.name, "Evicted").Message, want)
+		same(t, g.name+"'s event", m.untilEvent(t, ns, "Pod", g.name, "Evicted").Message, want)
 	}
 	same(t, "the pod within its limits", isReady(inLimits.untilReady()), true)
 }
