@@ -39,7 +39,7 @@ type images struct {
 }
 
 func (i images) Ensure(
-	ctx context.Context, p *v1.Pod, c *v1.Container, sandbox *runtimeapi.PodSandboxConfig, pulling func(),
+	ctx context.Context, p *v1.Pod, c *v1.Container, held string, sandbox *runtimeapi.PodSandboxConfig, pulling func(),
 ) (plan.ResolvedImage, plan.Pulled, *plan.Fault) {
 	pulled := false
 	logins, lacking := pullSecrets(ctx, i.objects, p)
@@ -47,13 +47,13 @@ func (i images) Ensure(
 		i.notes(narrate.NoPullSecret(p, lacking, time.Now()))
 	}
 	request := image.Request{
-		Image: c.Image, Policy: c.ImagePullPolicy, Annotations: p.Annotations, Sandbox: sandbox, By: credential.Asker{Secrets: logins, Identity: identityOf(i.objects, p)},
+		Image: c.Image, Policy: c.ImagePullPolicy, Held: held, Annotations: p.Annotations, Sandbox: sandbox, By: credential.Asker{Secrets: logins, Identity: identityOf(i.objects, p)},
 		OnPull: func() {
 			pulled = true
 			pulling()
 		},
 	}
-	r, err := i.holds.Ensure(ctx, image.Names(c.Image), func() (image.Result, error) { return i.puller.Ensure(ctx, request) })
+	r, err := i.holds.Ensure(ctx, append(image.Names(c.Image), held), func() (image.Result, error) { return i.puller.Ensure(ctx, request) })
 	if pulled {
 		i.pulled.Set(i.pulled.Value() + 1) // only that it changes counts
 	}

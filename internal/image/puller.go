@@ -99,6 +99,9 @@ type Request struct {
 	Policy v1.PullPolicy
 	// Handler is the runtime handler to pull for; empty for the default one.
 	Handler string
+	// Held is the ID of the image that the pod has had by this name; empty if it had none. If it is still there it is taken
+	// whatever the policy says, and whatever the name stands for now.
+	Held string
 	// Annotations are the pod's; runtimes may pick a variant of the image by them.
 	Annotations map[string]string
 	// Sandbox is the pod's sandbox configuration, nil if there is none. Callers who share a pull share the first
@@ -134,6 +137,9 @@ func (p *Puller) Ensure(ctx context.Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	spec := &runtimeapi.ImageSpec{Image: name, UserSpecifiedImage: r.Image, RuntimeHandler: r.Handler, Annotations: r.Annotations}
+	if got, ok := p.held(ctx, r, name); ok {
+		return got, nil
+	}
 	if r.Policy != v1.PullAlways {
 		img, err := p.service.ImageStatus(ctx, spec)
 		switch {
@@ -152,6 +158,21 @@ func (p *Puller) Ensure(ctx context.Context, r Request) (Result, error) {
 		}
 	}
 	return p.pull(ctx, r, spec)
+}
+
+// held returns the image that the pod has had, if it is there and the pod may use it.
+func (p *Puller) held(ctx context.Context, r Request, name string) (Result, bool) {
+	if r.Held == "" {
+		return Result{}, false
+	}
+	img, err := p.service.ImageStatus(ctx, &runtimeapi.ImageSpec{Image: r.Held})
+	if err != nil || img == nil {
+		return Result{}, false
+	}
+	if may, err := p.mayUse(ctx, r, name, img); err != nil || !may {
+		return Result{}, false
+	}
+	return resultOf(img, Result{Present: true, Open: p.records == nil}), true
 }
 
 // pull joins or begins the pull of an image.

@@ -22,7 +22,7 @@ func Changed(d *pod.Desired, before plan.Memory, waits []string, o pod.Observed,
 	if before.Kept.Stop == nil && after.Memory.Kept.Stop != nil {
 		notes = append(notes, stopped(d, after.Memory.Kept.Stop, now)...)
 	}
-	if before.Stage != plan.Preparing && after.Memory.Stage == plan.Preparing && lost(d, o) {
+	if before.Stage != plan.Preparing && after.Memory.Stage == plan.Preparing && lost(d, o, after.Memory) {
 		notes = append(notes, one(d, "", note.Normal, reason.SandboxChanged, sandboxChanged, now)...)
 	}
 	for _, w := range after.Waits {
@@ -51,12 +51,13 @@ func stopped(d *pod.Desired, s *plan.Stop, now time.Time) []note.Note {
 }
 
 // lost tells whether the pod had a sandbox and gets a new one.
-func lost(d *pod.Desired, o pod.Observed) bool {
+func lost(d *pod.Desired, o pod.Observed, m plan.Memory) bool {
 	if d.Pod.Spec.RestartPolicy == v1.RestartPolicyNever && len(o.Containers) > 0 { // it ends (behaviour 48)
 		return false
 	}
 	had := slices.ContainsFunc(o.Sandboxes, func(s pod.Sandbox) bool { return !s.Gone })
-	return had && plan.Sandbox(d, o) == nil
+	s := plan.Sandbox(d, o)
+	return had && (s == nil || s.ID == m.Kept.Uprooted)
 }
 
 // backoffs tells of each pause before a restart once, when the plan decides it.

@@ -192,8 +192,8 @@ func (w *world) Release(uid types.UID) { _ = w.did("Release", uid) }
 // images and cgroups have a verb of the same name.
 type images struct{ *world }
 
-func (i images) Ensure(_ context.Context, _ *v1.Pod, c *v1.Container, _ *runtimeapi.PodSandboxConfig, pulling func()) (plan.ResolvedImage, plan.Pulled, *plan.Fault) {
-	_ = i.did("EnsureImage", c.Name, c.Image)
+func (i images) Ensure(_ context.Context, _ *v1.Pod, c *v1.Container, held string, _ *runtimeapi.PodSandboxConfig, pulling func()) (plan.ResolvedImage, plan.Pulled, *plan.Fault) {
+	_ = i.did("EnsureImage", c.Name, c.Image, held)
 	if i.pulls {
 		pulling()
 	}

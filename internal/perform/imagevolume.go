@@ -25,13 +25,8 @@ func (x *Performer) ensureVolumeImage(ctx context.Context, d *pod.Desired, e pla
 	}
 	source := d.Pod.Spec.Volumes[i].Image
 	pulling := func() { x.tell(narrate.Pulling(d, "", source.Reference, time.Now())) }
-	if e.ID != "" {
-		before := &v1.Container{Image: e.ID, ImagePullPolicy: v1.PullNever}
-		if image, pulled, failed := x.cfg.Images.Ensure(ctx, d.Pod, before, nil, pulling); failed == nil {
-			return plan.Outcome{Image: image, Pulled: &pulled}
-		}
-	}
-	image, pulled, failed := x.cfg.Images.Ensure(ctx, d.Pod, &v1.Container{Image: source.Reference, ImagePullPolicy: source.PullPolicy}, nil, pulling)
+	c := &v1.Container{Image: source.Reference, ImagePullPolicy: source.PullPolicy}
+	image, pulled, failed := x.cfg.Images.Ensure(ctx, d.Pod, c, e.ID, nil, pulling)
 	if failed != nil {
 		return plan.Outcome{Failed: failed}
 	}

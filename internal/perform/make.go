@@ -84,7 +84,7 @@ func (x *Performer) ensureImage(ctx context.Context, d *pod.Desired, e plan.Effe
 		return plan.Outcome{Failed: failure(noContainer(d, e))}
 	}
 	pulling := func() { x.tell(narrate.Pulling(d, c.Name, c.Image, time.Now())) }
-	image, pulled, failed := x.cfg.Images.Ensure(ctx, d.Pod, c, nil, pulling)
+	image, pulled, failed := x.cfg.Images.Ensure(ctx, d.Pod, c, "", nil, pulling)
 	if failed != nil {
 		return plan.Outcome{Failed: failed}
 	}

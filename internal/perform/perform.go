@@ -34,9 +34,10 @@ type Runtime interface {
 	Inspect(ctx context.Context, uid types.UID) (pod.Report, error)
 }
 
-// Images brings images onto the node. pulling is called once if a pull really begins.
+// Images brings images onto the node. held is the ID of the image that the pod has had by this name, empty if it had none; pulling
+// is called once if a pull really begins.
 type Images interface {
-	Ensure(ctx context.Context, p *v1.Pod, c *v1.Container, sandbox *runtimeapi.PodSandboxConfig, pulling func()) (plan.ResolvedImage, plan.Pulled, *plan.Fault)
+	Ensure(ctx context.Context, p *v1.Pod, c *v1.Container, held string, sandbox *runtimeapi.PodSandboxConfig, pulling func()) (plan.ResolvedImage, plan.Pulled, *plan.Fault)
 }
 
 // Volumes sets up and tears down volumes.
