@@ -57,6 +57,10 @@ func (v *Volumes) persistent(s *v1.PersistentVolumeSpec) kind {
 		return v.csi
 	case s.HostPath != nil:
 		return hostPath{}
+	case s.Local != nil:
+		return local{}
+	case s.NFS != nil:
+		return nfs{v.mountProgram}
 	}
 	return nil
 }

@@ -49,9 +49,7 @@ func (k *csiKind) describe(ctx context.Context, r *request) (*driven, error) {
 		d.source = r.pv.Spec.CSI
 		d.DriverName, d.VolumeHandle = d.source.Driver, d.source.VolumeHandle
 		d.volume.Context, d.volume.Capability = maps.Clone(d.source.VolumeAttributes), csi.CapabilityOf(r.pv)
-		if text, ok := r.pv.Annotations[v1.MountOptionAnnotation]; ok && text != "" {
-			d.volume.Capability.MountOptions = strings.Split(text, ",")
-		}
+		d.volume.Capability.MountOptions = mountOptions(r.pv)
 	}
 	if err := safepath.Component(d.DriverName); err != nil {
 		return nil, fmt.Errorf("%s.csi.driver: %w", r.field, err)
@@ -106,7 +104,7 @@ func (d *driven) republished() bool {
 
 // equip decides who gives the volume to the pod's group: the driver if it can, else the agent as far as the driver allows.
 func (d *driven) equip(r *request) {
-	own := r.ownership()
+	own := r.groupOwnership()
 	if own.gid == nil {
 		return
 	}
@@ -127,9 +125,6 @@ func (d *driven) equip(r *request) {
 		}
 	case storage.FileFSGroupPolicy:
 	}
-	own.readOnly = r.readOnly
-	change := r.pod.Spec.SecurityContext.FSGroupChangePolicy
-	own.onRootMismatch = change != nil && *change == v1.FSGroupChangeOnRootMismatch
 	d.owned = own
 }
 

@@ -34,10 +34,10 @@ func (e *SetupError) Unwrap() error { return e.Err }
 
 // What can be used: worksNow with an API server, worksAlone without.
 const (
-	worksNow   = "emptyDir, hostPath, image, configMap, secret, downwardAPI, projected, csi, ephemeral and persistentVolumeClaim"
-	worksAlone = "emptyDir, hostPath, image, downwardAPI and projected (of downwardAPI)"
+	worksNow   = "emptyDir, hostPath, configMap, secret, downwardAPI, projected, image, nfs, csi, ephemeral and persistentVolumeClaim"
+	worksAlone = "emptyDir, hostPath, nfs, image, downwardAPI and projected (of downwardAPI)"
 	// worksClaimed is what a claim may be bound to.
-	worksClaimed = "csi and hostPath"
+	worksClaimed = "csi, hostPath, local and nfs"
 )
 
 // told is an error whose words are those of an event as a whole.

@@ -55,7 +55,7 @@ func (v *Volumes) removePodDir(ctx context.Context, uid types.UID) error {
 }
 
 // foreign are the directories of kinds whose volumes outlive the pod: what is found there may be their data.
-var foreign = map[string]bool{csiDir: true}
+var foreign = map[string]bool{csiDir: true, localDir: true, nfsDir: true}
 
 // nothingMounted refuses if the mount table has anything at the pod's directory or beneath it.
 func nothingMounted(pod *safepath.Root) error {

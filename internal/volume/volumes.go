@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,8 @@ type Config struct {
 	// AttachWait is how long one setup waits for a volume to be attached. Default 2 min 3 s (behaviour 171); DriverWait is how
 	// long a call waits for its driver to register. Default 10 s.
 	AttachWait, DriverWait time.Duration
+	// MountProgram is mount(8), for file systems that the kernel cannot mount alone. Default "mount".
+	MountProgram string
 	// Content computes the files of a configMap, secret, downwardAPI or projected volume. It is asked at each setup and
 	// may wait for objects. If it is nil there is no API server, and only what shows the pod itself works.
 	Content func(context.Context, *v1.Pod, *v1.Volume) (content.Files, error)
@@ -53,8 +56,9 @@ type Volumes struct {
 	// works is what can be used, for errors.
 	works string
 	// cluster is nil without an API server.
-	cluster Cluster
-	csi     *csiKind
+	cluster      Cluster
+	csi          *csiKind
+	mountProgram string
 
 	mu sync.Mutex
 	// made is where the volumes are that depend on more than the pod, by pod and volume, since this process has set them up.
@@ -128,15 +132,16 @@ const (
 func New(cfg Config) *Volumes {
 	v := &Volumes{
 		root: cfg.RootDir, notes: cfg.Notes, works: worksNow, kinds: []kind{emptyDir{memory: cfg.Allocatable.Memory().Value()}, hostPath{}},
-		made: map[types.UID]map[string]translate.Volume{}, cluster: cfg.Cluster,
+		made: map[types.UID]map[string]translate.Volume{}, cluster: cfg.Cluster, mountProgram: cmp.Or(cfg.MountProgram, "mount"),
 	}
 	if cfg.Content == nil {
 		v.works = worksAlone
 	}
 	v.kinds = append(v.kinds, writtenKinds(cfg)...)
 	v.csi = newCSI(v, cfg)
+	v.kinds = append(v.kinds, nfs{v.mountProgram})
 	if cfg.Cluster != nil {
-		v.kinds = append(v.kinds, v.csi)
+		v.kinds = append(v.kinds, v.csi, local{})
 	}
 	return v
 }
@@ -146,7 +151,12 @@ func New(cfg Config) *Volumes {
 func (v *Volumes) Setup(ctx context.Context, p *v1.Pod, volume string) (translate.Volume, error) {
 	k, r, err := v.find(p, volume)
 	if err == nil && content.Claimed(r.volume) {
-		k, err = v.claim(ctx, r)
+		if k, err = v.claim(ctx, r); err == nil { // two volumes of a pod may be of one claim
+			var unlock func()
+			if unlock, err = v.csi.locks.lock(ctx, string(p.UID)+"/"+r.name()); err == nil {
+				defer unlock()
+			}
+		}
 	}
 	if err == nil && k.dir() != "" {
 		var pod *safepath.Root
