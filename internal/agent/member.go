@@ -38,8 +38,8 @@ type member struct {
 	// lost is why the newest kubeconfig is not gone by; empty if it is.
 	lost latest.Cell[string]
 
-	// away becomes true when the API server has not answered after the start.
-	away latest.Cell[bool]
+	// away becomes true when the API server has not answered after the start; silent is true while it is known not to answer.
+	away, silent latest.Cell[bool]
 	// bound holds all pods of this node, mirror pods too, and byUID the same ones by their identity.
 	bound latest.Cell[source.Bound]
 	byUID latest.Cell[apiPods]
@@ -289,27 +289,27 @@ func (a *Agent) followHeartbeat(ctx context.Context) error {
 // answerWait is how long after the start the API server may take to answer before the node goes on without it.
 const answerWait = 5 * time.Second
 
-// noticeAbsence finds out whether the API server is away when the agent starts.
+// noticeAbsence finds out whether the API server is away: at first, after which pods that were kept are gone by, and at any time.
 func (m *member) noticeAbsence(ctx context.Context) error {
 	late := time.NewTimer(answerWait)
 	defer late.Stop()
+	waited := false
 	for {
 		link, newer := m.client.Link().Get()
-		if link.Err != nil {
-			break
+		if (link.Err != nil || waited) && !m.away.Value() {
+			m.away.Set(true)
+		}
+		if silent := !link.Up && (link.Err != nil || waited); silent != m.silent.Value() {
+			m.silent.Set(silent)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-newer:
-			continue
 		case <-late.C:
+			waited = true
 		}
-		break
 	}
-	m.away.Set(true)
-	<-ctx.Done()
-	return nil
 }
 
 // followPods and followNode keep the cells newest.

@@ -26,7 +26,7 @@ func (a *Agent) buildObjects() ([]*v1.Pod, error) {
 	}
 	config := objects.Config{
 		Wanted: a.wantedPods, Cluster: apiObjects{a.member.client},
-		Strategy: string(a.cfg.Kubelet.ConfigMapAndSecretChangeDetectionStrategy), Log: a.log,
+		Strategy: string(a.cfg.Kubelet.ConfigMapAndSecretChangeDetectionStrategy), Away: a.member.silent.Get, Log: a.log,
 	}
 	var pods []*v1.Pod
 	if kept != nil {

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/bosun-project/bosun/internal/content"
+	"github.com/bosun-project/bosun/internal/latest"
 )
 
 // A restart while the API server is away: what was used before is used again, and replaced once it answers.
@@ -99,5 +100,77 @@ func TestKeptObjectThatIsRefused(t *testing.T) {
 		if got, err := b.ConfigMap(b.t.Context(), "shop", "m"); err != nil || got.Data["k"] != "new" {
 			t.Errorf("%v, %v", got, err)
 		}
+	})
+}
+
+// TestKeptObjectsWhileAway: an API server that neither answers nor refuses costs a second for all that one start needs, once it is known
+// to be away; what is not kept is waited for as ever.
+func TestKeptObjectsWhileAway(t *testing.T) {
+	kept := &memory{kept: map[string]runtime.Object{"ConfigMap shop/m": configMap("old"), "Secret shop/s": secret("hush")}}
+	for name, c := range map[string]struct {
+		known time.Duration // after which the absence is known
+		want  time.Duration
+	}{
+		"known before":         {0, time.Second},
+		"known a moment later": {400 * time.Millisecond, time.Second},
+		"known late":           {4 * time.Second, 4 * time.Second},
+		"never known":          {time.Hour, 10 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var away latest.Cell[bool]
+			bubble(t, Config{Keep: kept, Away: away.Get}, func(b *bench) {
+				b.server.silent[m], b.server.silent[s] = true, true
+				p := podOf(v1.VolumeSource{Projected: &v1.ProjectedVolumeSource{Sources: []v1.VolumeProjection{
+					{ConfigMap: &v1.ConfigMapProjection{LocalObjectReference: v1.LocalObjectReference{Name: "m"}}},
+					{Secret: &v1.SecretProjection{LocalObjectReference: v1.LocalObjectReference{Name: "s"}}},
+				}}})
+				b.want(p)
+				time.AfterFunc(c.known, func() { away.Set(true) })
+				if c.known == 0 {
+					away.Set(true)
+				}
+				began := time.Now()
+				f, err := b.Gather(b.t.Context(), p, &p.Spec.Volumes[0])
+				if err != nil || len(f.ConfigMaps) != 1 || len(f.Secrets) != 1 {
+					t.Errorf("%+v, %v", f, err)
+				}
+				if took := time.Since(began); took != c.want {
+					t.Errorf("it took %v, want %v", took, c.want)
+				}
+			})
+		})
+	}
+	t.Run("not kept", func(t *testing.T) {
+		var away latest.Cell[bool]
+		away.Set(true)
+		bubble(t, Config{Keep: kept, Away: away.Get}, func(b *bench) {
+			b.server.silent["configmap shop/new"] = true
+			b.want(podOf(fromMap("new")))
+			began := time.Now()
+			if _, err := b.ConfigMap(b.t.Context(), "shop", "new"); err == nil || time.Since(began) != 10*time.Second {
+				t.Errorf("%v after %v", err, time.Since(began))
+			}
+		})
+	})
+	t.Run("a token", func(t *testing.T) {
+		tokens := &memory{kept: map[string]runtime.Object{}}
+		var away latest.Cell[bool]
+		bubble(t, Config{Keep: tokens, Away: away.Get}, func(b *bench) {
+			p, wanted := podOf(fromToken(3600)), content.Token{Account: "robot", Seconds: 3600}
+			b.want(p)
+			token, err := b.Token(b.t.Context(), p, wanted)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.stop()
+			b.server.do(func() { b.server.slow = time.Hour })
+			away.Set(true)
+			b.start(Config{Keep: tokens, Away: away.Get})
+			b.want(p)
+			began := time.Now()
+			if again, err := b.Token(b.t.Context(), p, wanted); err != nil || again != token || time.Since(began) != time.Second {
+				t.Errorf("%q, %v after %v", again, err, time.Since(began))
+			}
+		})
 	})
 }

@@ -31,6 +31,10 @@ type Config struct {
 	Strategy string
 	// Patience is how long a reader waits for a first answer. Default 10 s.
 	Patience time.Duration
+	// Away tells whether the API server is known not to answer, with a channel that is closed when that may have changed. While it does
+	// not, a reader waits for AwayPatience only, 1 s by default, before it takes what was kept. Nil: that is never known.
+	Away         func() (bool, <-chan struct{})
+	AwayPatience time.Duration
 	// Grace is how long an object is still followed that no pod needs: a rollout soon needs it again. Default 30 s.
 	Grace time.Duration
 	// Again is how often pods look at their objects anew under the strategy Get. Default 1 minute.
@@ -82,8 +86,12 @@ type user struct {
 func New(cfg Config) *Loop {
 	cfg.Strategy = cmp.Or(cfg.Strategy, Watch)
 	cfg.Patience = cmp.Or(cfg.Patience, 10*time.Second)
+	cfg.AwayPatience = cmp.Or(cfg.AwayPatience, time.Second)
 	cfg.Grace = cmp.Or(cfg.Grace, 30*time.Second)
 	cfg.Again = cmp.Or(cfg.Again, time.Minute)
+	if cfg.Away == nil {
+		cfg.Away = func() (bool, <-chan struct{}) { return false, nil }
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}

@@ -57,18 +57,31 @@ func (l *Loop) Token(ctx context.Context, p *v1.Pod, t content.Token) (string, e
 
 // patience is a time limit that several reads share.
 type patience struct {
-	l     *Loop
-	until time.Time
+	l            *Loop
+	began, until time.Time
 }
 
-func (l *Loop) wait() patience { return patience{l: l, until: time.Now().Add(l.cfg.Patience)} }
+func (l *Loop) wait() patience {
+	now := time.Now()
+	return patience{l: l, began: now, until: now.Add(l.cfg.Patience)}
+}
 
-// on waits for news and tells whether there may be any; an error means that ctx has ended.
-func (w patience) on(ctx context.Context, news <-chan struct{}) (bool, error) {
-	timer := time.NewTimer(time.Until(w.until))
+// on waits for news and tells whether there may be any; an error means that ctx has ended. It does not wait long while the API server is
+// known to be away and there may be something kept to take instead.
+func (w patience) on(ctx context.Context, news <-chan struct{}, kept bool) (bool, error) {
+	until, turned := w.until, (<-chan struct{})(nil)
+	if kept {
+		var away bool
+		if away, turned = w.l.cfg.Away(); away && w.began.Add(w.l.cfg.AwayPatience).Before(until) {
+			until = w.began.Add(w.l.cfg.AwayPatience)
+		}
+	}
+	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
 	select {
 	case <-news:
+		return true, nil
+	case <-turned:
 		return true, nil
 	case <-ctx.Done():
 		return false, ctx.Err()
@@ -95,7 +108,7 @@ func (w patience) read(ctx context.Context, k key) (any, error) {
 		if !there {
 			l.wake()
 		}
-		more, err := w.on(ctx, news)
+		more, err := w.on(ctx, news, !recalled)
 		if more {
 			continue
 		}
@@ -225,7 +238,7 @@ func (w patience) token(ctx context.Context, p *v1.Pod, t content.Token) (string
 			l.recallLease(e)
 			continue
 		}
-		more, err := w.on(ctx, news)
+		more, err := w.on(ctx, news, !recalled)
 		if more {
 			continue
 		}
