@@ -77,7 +77,7 @@ type Loop struct {
 	pressure latest.Cell[[]v1.NodeConditionType]
 	orders   latest.Cell[map[types.UID]*plan.Order]
 	state    latest.Cell[State]
-	// told is closed, and made anew, when the kernel tells of memory.
+	// told holds something when the kernel has told of memory.
 	told chan struct{}
 
 	// What follows belongs to the goroutine of Run.
@@ -95,7 +95,10 @@ type Loop struct {
 // New builds a Loop, and reads what the node was short of when the agent was last there: it goes on saying so until it has had
 // enough for a while.
 func New(cfg Config) *Loop {
-	l := &Loop{cfg: cfg, record: record{path: filepath.Join(cfg.Dir, recordName), boot: cfg.Boot}, told: make(chan struct{}, 1), limits: map[types.UID]time.Time{}, fruitless: map[evict.Signal]time.Time{}, waited: map[types.UID]bool{}}
+	l := &Loop{
+		cfg: cfg, record: record{path: filepath.Join(cfg.Dir, recordName), boot: cfg.Boot}, told: make(chan struct{}, 1),
+		limits: map[types.UID]time.Time{}, fruitless: map[evict.Signal]time.Time{}, waited: map[types.UID]bool{},
+	}
 	was, err := l.record.load()
 	if err != nil {
 		cfg.Log.Warn("what the node was short of is not known", "err", err)
