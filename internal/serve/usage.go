@@ -51,7 +51,7 @@ func (f *Faces) families(w http.ResponseWriter, r *http.Request, depth usage.Dep
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	format := expfmt.NegotiateIncludingOpenMetrics(r.Header)
+	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
 	w.Header().Set("Content-Type", string(format))
 	var to io.Writer = w
 	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
