@@ -95,16 +95,18 @@ type Agent struct {
 	puller   *image.Puller
 	records  *image.Records
 	holds    *image.Holds
-	garbage  *cleanup.Images
-	dead     *cleanup.Containers
-	cleaner  *cleanup.Cleaner
-	ids      *userns.Ranges
-	metrics  *metrics.Metrics
-	rotator  *containerlog.Rotator
-	stats    *stats.Reader
-	prober   *probe.Loop
-	cgroups  *cgroups
-	limits   *limits.Loop
+	// leaveImages tells that no images are removed: they may be somebody else's.
+	leaveImages bool
+	garbage     *cleanup.Images
+	dead        *cleanup.Containers
+	cleaner     *cleanup.Cleaner
+	ids         *userns.Ranges
+	metrics     *metrics.Metrics
+	rotator     *containerlog.Rotator
+	stats       *stats.Reader
+	prober      *probe.Loop
+	cgroups     *cgroups
+	limits      *limits.Loop
 	// shutdown is nil when pods get no time to end when the machine goes down.
 	shutdown *shutdown.Loop
 	pressure *pressure.Loop
@@ -179,6 +181,7 @@ func (a *Agent) openLedger() (map[types.UID]plan.Record, error) {
 
 func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]plan.Record) error {
 	k := &a.cfg.Kubelet
+	a.leaveImages = leavesImages(a.cfg, o.LeaveStrays)
 	var err error
 	a.client, err = runtime.New(runtime.Config{
 		Endpoint: k.ContainerRuntimeEndpoint, ImageEndpoint: k.ImageServiceEndpoint, RequestTimeout: k.RuntimeRequestTimeout.Duration,

@@ -24,13 +24,8 @@ import (
 
 // buildGarbage makes what removes images that nobody uses, and what says which ended containers have to go.
 func (a *Agent) buildGarbage() {
-	k := &a.cfg.Kubelet
 	a.garbage = cleanup.NewImages(cleanup.ImagesConfig{
-		Policy: collect.Policy{
-			MinAge: k.ImageMinimumGCAge.Duration, MaxAge: k.ImageMaximumGCAge.Duration,
-			High: int(*k.ImageGCHighThresholdPercent), Low: int(*k.ImageGCLowThresholdPercent), // both have defaults
-			Began: a.began,
-		},
+		Policy: imagePolicy(a.cfg, a.leaveImages, a.began),
 		Ready: a.knowsAll, Images: a.listImages, Used: a.usedImages, Disk: a.imageDisk, Remove: a.removeImage,
 		Removed: a.metrics.ImageCollected, Changed: func() { a.pulled.Set(a.pulled.Value() + 1) }, // the node's object lists them
 		Seen:  a.forgetPulls,
@@ -49,6 +44,25 @@ func (a *Agent) buildGarbage() {
 		},
 		Notes: a.note, Log: a.log,
 	})
+}
+
+// imagePolicy is what the configuration says of images. On a machine that somebody shares with other users of the runtime (bosun
+// up) none go, unless the configuration says when.
+func imagePolicy(c *config.Config, leave bool, began time.Time) collect.Policy {
+	k := &c.Kubelet
+	if leave {
+		return collect.Policy{High: 100, Began: began}
+	}
+	return collect.Policy{
+		MinAge: k.ImageMinimumGCAge.Duration, MaxAge: k.ImageMaximumGCAge.Duration,
+		High: int(*k.ImageGCHighThresholdPercent), Low: int(*k.ImageGCLowThresholdPercent), // both have defaults
+		Began: began,
+	}
+}
+
+// leavesImages tells whether the images on the node may be somebody else's.
+func leavesImages(c *config.Config, strays bool) bool {
+	return strays && !c.IsSet("imageGCHighThresholdPercent") && !c.IsSet("imageMaximumGCAge")
 }
 
 // keepDead is how many ended instances of each container the configuration lets stay.
@@ -73,7 +87,7 @@ func (a *Agent) listImages(ctx context.Context) ([]collect.Image, error) {
 	listed, err := a.client.ListImages(ctx)
 	images := make([]collect.Image, 0, len(listed))
 	for _, i := range listed {
-		images = append(images, collect.Image{ID: i.Id, Names: slices.Concat(i.RepoTags, i.RepoDigests), Size: int64(i.Size), Pinned: i.Pinned})
+		images = append(images, collect.Image{ID: i.Id, Names: slices.Concat(i.RepoTags, i.RepoDigests), Size: int64(i.Size), Pinned: i.Pinned || a.leaveImages})
 	}
 	return images, err
 }

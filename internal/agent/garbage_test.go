@@ -104,3 +104,28 @@ func TestNotRemoved(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestImagePolicy holds what the settings of behaviour 167 mean, and that bosun up leaves the images of others alone.
+func TestImagePolicy(t *testing.T) {
+	began := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	whole := "imageMinimumGCAge: 3m\nimageMaximumGCAge: 48h\nimageGCHighThresholdPercent: 70\nimageGCLowThresholdPercent: 60\n"
+	for name, c := range map[string]struct {
+		lines  string
+		strays bool
+		want   collect.Policy
+	}{
+		"as it is by itself":           {"", false, collect.Policy{MinAge: 2 * time.Minute, High: 85, Low: 80, Began: began}},
+		"as configured":                {whole, false, collect.Policy{MinAge: 3 * time.Minute, MaxAge: 48 * time.Hour, High: 70, Low: 60, Began: began}},
+		"beside others":                {"", true, collect.Policy{High: 100, Began: began}},
+		"beside others, as configured": {whole, true, collect.Policy{MinAge: 3 * time.Minute, MaxAge: 48 * time.Hour, High: 70, Low: 60, Began: began}},
+	} {
+		cfg := configured(t, c.lines)
+		if got := imagePolicy(cfg, leavesImages(cfg, c.strays), began); got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+	k := keepDead(configured(t, "", "--maximum-dead-containers-per-container=4", "--minimum-container-ttl-duration=1m"))
+	if *k != (plan.Keep{Dead: 4, MinAge: time.Minute}) {
+		t.Errorf("ended containers: %+v", *k)
+	}
+}
