@@ -26,7 +26,7 @@ import (
 func (a *Agent) buildGarbage() {
 	a.garbage = cleanup.NewImages(cleanup.ImagesConfig{
 		Policy: imagePolicy(a.cfg, a.leaveImages, a.began),
-		Ready: a.knowsAll, Images: a.listImages, Used: a.usedImages, Disk: a.imageDisk, Remove: a.removeImage,
+		Ready:  a.knowsAll, Images: a.listImages, Used: a.usedImages, Disk: a.imageDisk, Remove: a.removeImage,
 		Removed: a.metrics.ImageCollected, Changed: func() { a.pulled.Set(a.pulled.Value() + 1) }, // the node's object lists them
 		Seen:  a.forgetPulls,
 		Notes: a.note, Log: a.log,
