@@ -2,11 +2,13 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"path/filepath"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	storage "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	registration "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
 
 	"github.com/bosun-project/bosun/internal/content"
@@ -95,6 +97,24 @@ type storageAPI struct {
 
 func (s storageAPI) Attachment(ctx context.Context, name string) (*storage.VolumeAttachment, error) {
 	return s.member.client.GetAttachment(ctx, name)
+}
+
+// Grown tells a claim its new size, and takes from it what waited for that.
+func (s storageAPI) Grown(ctx context.Context, c *v1.PersistentVolumeClaim, size resource.Quantity) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": c.UID}, "status": map[string]any{
+		"capacity":                  v1.ResourceList{v1.ResourceStorage: size},
+		"allocatedResourceStatuses": map[string]any{string(v1.ResourceStorage): nil},
+		"conditions":                []any{gone(v1.PersistentVolumeClaimFileSystemResizePending), gone(v1.PersistentVolumeClaimResizing)},
+	}})
+	if err == nil {
+		_, err = s.member.client.PatchClaimStatus(ctx, c.Namespace, c.Name, patch)
+	}
+	return err
+}
+
+// gone takes a condition away, in a strategic merge patch.
+func gone(t v1.PersistentVolumeClaimConditionType) map[string]any {
+	return map[string]any{"$patch": "delete", "type": t}
 }
 
 func (s storageAPI) Node() (*v1.Node, <-chan struct{}) {

@@ -65,6 +65,8 @@ const (
 	FailedPodSandboxStatus          = "FailedPodSandBoxStatus"
 	FailedCreatePodContainer        = "FailedCreatePodContainer"
 	FailedKillPod                   = "FailedKillPod"
+	VolumeResizeFailed              = "VolumeResizeFailed"
+	FileSystemResizeSuccessful      = "FileSystemResizeSuccessful"
 	FailedMount                     = "FailedMount"
 	FailedPostStartHook             = "FailedPostStartHook"
 	FailedPreStopHook               = "FailedPreStopHook"

@@ -9,8 +9,8 @@ import (
 	"github.com/bosun-project/bosun/internal/backoff"
 )
 
-// Volume is a volume that is staged on the node.
-type Volume struct{ Driver, Handle string }
+// Volume is a volume that is staged on the node. Device is empty for one with a file system.
+type Volume struct{ Driver, Handle, Device string }
 
 // Config is what a Loop is built from.
 type Config struct {

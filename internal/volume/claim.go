@@ -10,6 +10,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	storage "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 	"k8s.io/component-helpers/storage/ephemeral"
 
@@ -28,6 +29,8 @@ type Cluster interface {
 	Token(ctx context.Context, p *v1.Pod, t content.Token) (string, error)
 	// Attachment reads the attachment of a volume, now.
 	Attachment(ctx context.Context, name string) (*storage.VolumeAttachment, error)
+	// Grown tells a claim that the node sees the size its volume was given.
+	Grown(ctx context.Context, c *v1.PersistentVolumeClaim, size resource.Quantity) error
 	// Node is the node's own object, nil while it is not known, and a channel that is closed when it changes.
 	Node() (*v1.Node, <-chan struct{})
 }

@@ -46,6 +46,8 @@ type csiKind struct {
 	loose map[string]bool
 	// restless are the pods with a volume whose driver wants to publish it again and again.
 	restless map[types.UID]bool
+	// grown are the sizes that claims were told of.
+	grown map[types.UID]string
 }
 
 // Restless tells that a pod has a volume whose driver wants to publish it again, now and then.
@@ -58,7 +60,7 @@ func (v *Volumes) Restless(uid types.UID) bool {
 func newCSI(v *Volumes, cfg Config) *csiKind {
 	k := &csiKind{
 		volumes: v, node: cfg.NodeName, drivers: cfg.Drivers, cluster: cfg.Cluster, attach: cfg.AttachWait, register: cfg.DriverWait, loose: map[string]bool{},
-		restless: map[types.UID]bool{},
+		restless: map[types.UID]bool{}, grown: map[types.UID]string{},
 	}
 	if k.attach <= 0 {
 		k.attach = 2*time.Minute + 3*time.Second
@@ -77,6 +79,9 @@ func (*csiKind) dir() string { return csiDir }
 func (*csiKind) holds(v *v1.Volume) bool { return v.CSI != nil }
 
 func (k *csiKind) shown(r *request) translate.Volume {
+	if r.block() {
+		return translate.Volume{Device: filepath.Join(k.volumes.root, device{r.pv.Name}.published(r.pod.UID)), ReadOnly: r.readOnly, Group: r.group()}
+	}
 	at := filepath.Join(names.PodDir(k.volumes.root, r.pod.UID), "volumes", csiDir, r.name(), csiMount)
 	return translate.Volume{HostPath: at, ReadOnly: r.readOnly, Relabel: !r.readOnly && relabels(at), Group: r.group()}
 }
@@ -109,6 +114,9 @@ func (k *csiKind) setup(ctx context.Context, r *request) error {
 	if err != nil {
 		return failed(r, "MountVolume.SetUp", err)
 	}
+	if r.block() {
+		return k.setupBlock(ctx, r, d)
+	}
 	p := r.place
 	if err := p.pod.MkdirAll(p.path(), dirMode); err != nil {
 		return err
@@ -120,7 +128,7 @@ func (k *csiKind) setup(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	if there && isReady(p) && !d.republished() {
+	if there && isReady(p) && !d.republished() && !r.mayGrow() {
 		return nil
 	}
 	if !there {
@@ -136,6 +144,9 @@ func (k *csiKind) setup(ctx context.Context, r *request) error {
 		return err
 	}
 	defer unlock()
+	if there && isReady(p) && !d.republished() {
+		return k.grow(ctx, r, d, k.stagedAt(d), d.target(p))
+	}
 	return k.publish(ctx, r, d, there)
 }
 
@@ -161,6 +172,9 @@ func (k *csiKind) publish(ctx context.Context, r *request, d *driven, there bool
 	}
 	if err := d.driver.Publish(ctx, v, staged, d.target(r.place), r.readOnly); err != nil {
 		return failed(r, "MountVolume.SetUp", err)
+	}
+	if err := k.grow(ctx, r, d, staged, d.target(r.place)); err != nil {
+		return err
 	}
 	if there && isReady(r.place) {
 		return nil // containers may be using it

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 
@@ -18,8 +19,8 @@ import (
 
 // Staged is a volume that a driver has made ready on the node.
 type Staged struct {
-	// Driver and Handle are what the volume is known by.
-	Driver, Handle string
+	// Driver and Handle are what the volume is known by; Device is the name of the persistent volume if it is a device.
+	Driver, Handle, Device string
 }
 
 func (s Staged) data() csiData { return csiData{DriverName: s.Driver, VolumeHandle: s.Handle} }
@@ -52,12 +53,12 @@ func (k *csiKind) count() {
 	if err != nil {
 		return
 	}
-	staged, err := k.volumes.staged()
+	staged, devices, err := k.volumes.staged()
 	if err != nil {
 		return
 	}
 	all := []v1.UniqueVolumeName{}
-	for _, d := range append(pods, staged...) {
+	for _, d := range slices.Concat(pods, staged, slices.Collect(maps.Values(devices))) {
 		if d.Lifecycle != ephemerally && !k.loose[d.DriverName] {
 			all = append(all, d.unique())
 		}
@@ -71,9 +72,14 @@ func (k *csiKind) count() {
 // published is what the directories of all pods name.
 func (v *Volumes) published() ([]csiData, error) {
 	uids, err := v.Pods()
+	if err != nil || len(uids) == 0 {
+		return nil, err
+	}
+	root, err := safepath.Open(v.root)
 	if err != nil {
 		return nil, err
 	}
+	defer root.Close()
 	var all []csiData
 	for _, uid := range uids {
 		pod, err := v.openPod(uid)
@@ -84,6 +90,11 @@ func (v *Volumes) published() ([]csiData, error) {
 			continue
 		}
 		found, err := dataBelow(pod, filepath.Join("volumes", csiDir))
+		if err == nil {
+			var devices []csiData
+			devices, err = devicesOf(root, pod)
+			found = append(found, devices...)
+		}
 		if all = append(all, found...); err != nil {
 			return nil, errors.Join(err, pod.Close())
 		}
@@ -94,26 +105,26 @@ func (v *Volumes) published() ([]csiData, error) {
 	return all, nil
 }
 
-// staged is what is staged, or was begun to be.
-func (v *Volumes) staged() ([]csiData, error) {
+// staged is what is staged, or was begun to be, and devices by the name of their persistent volume.
+func (v *Volumes) staged() ([]csiData, map[string]csiData, error) {
 	root, err := safepath.Open(v.root)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer root.Close()
 	top := filepath.Join("plugins", csiPlugin)
 	drivers, err := list(root, top)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var all []csiData
 	for _, driver := range drivers {
 		found, err := dataBelow(root, filepath.Join(top, driver))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, d := range found {
 			if d.DriverName == driver {
@@ -121,7 +132,8 @@ func (v *Volumes) staged() ([]csiData, error) {
 			}
 		}
 	}
-	return all, nil
+	devices, err := stagedDevices(root)
+	return all, devices, err
 }
 
 // dataBelow reads the vol_data.json of all directories in one.
@@ -152,8 +164,8 @@ func dataBelow(root *safepath.Root, dir string) ([]csiData, error) {
 
 // Orphans are the volumes that are staged and named by no pod's directory.
 func (v *Volumes) Orphans() ([]Staged, error) {
-	staged, err := v.staged()
-	if err != nil || len(staged) == 0 {
+	staged, devices, err := v.staged()
+	if err != nil || len(staged)+len(devices) == 0 {
 		return nil, err
 	}
 	named, err := v.published()
@@ -167,7 +179,12 @@ func (v *Volumes) Orphans() ([]Staged, error) {
 	var out []Staged
 	for _, d := range staged {
 		if !used[d.key()] {
-			out = append(out, Staged{d.DriverName, d.VolumeHandle})
+			out = append(out, Staged{Driver: d.DriverName, Handle: d.VolumeHandle})
+		}
+	}
+	for _, pv := range slices.Sorted(maps.Keys(devices)) {
+		if d := devices[pv]; !used[d.key()] {
+			out = append(out, Staged{Driver: d.DriverName, Handle: d.VolumeHandle, Device: pv})
 		}
 	}
 	return out, nil
@@ -198,6 +215,9 @@ func (k *csiKind) unstage(ctx context.Context, s Staged) error {
 		return err
 	}
 	defer root.Close()
+	if s.Device != "" {
+		return k.unstageDevice(ctx, root, s)
+	}
 	driver, err := k.driver(ctx, s.Driver)
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 	v1 "k8s.io/api/core/v1"
 	storage "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -43,6 +44,7 @@ type apiServer struct {
 	object      *storage.CSIDriver
 	secrets     map[string]*v1.Secret
 	attachments map[string]*storage.VolumeAttachment
+	grown       []string
 	node        latest.Cell[*v1.Node]
 }
 
@@ -92,6 +94,13 @@ func (s *apiServer) Attachment(_ context.Context, name string) (*storage.VolumeA
 		return a, nil
 	}
 	return nil, missing("volumeattachment")
+}
+
+func (s *apiServer) Grown(_ context.Context, c *v1.PersistentVolumeClaim, size resource.Quantity) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.grown = append(s.grown, c.Name+"="+size.String())
+	return nil
 }
 
 func (s *apiServer) Node() (*v1.Node, <-chan struct{}) { return s.node.Get() }

@@ -7,7 +7,9 @@ import (
 	"syscall"
 	"testing"
 
+	pb "github.com/container-storage-interface/spec/lib/go/csi"
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/bosun-project/bosun/internal/testbed/csidriver"
 )
@@ -142,4 +144,77 @@ func TestNFS(t *testing.T) {
 	b.cfg.MountProgram = "no-such-program"
 	b.again()
 	b.refused(own, "executable file not found")
+}
+
+// A device comes and goes as a volume with files does, with the layout of devices (behaviour 187).
+func TestCSIDevice(t *testing.T) {
+	b := newCSIBed(t, csidriver.Options{})
+	disk := filepath.Join(t.TempDir(), "disk")
+	if err := syscall.Mknod(disk, syscall.S_IFBLK|0o600, 7<<8); err != nil {
+		t.Skip("device nodes cannot be made here: ", err)
+	}
+	block := v1.PersistentVolumeBlock
+	pv := b.api.volumes["pv"]
+	pv.Spec.VolumeMode = &block
+	pv.Spec.CSI.VolumeAttributes["device"] = disk
+	p := claimingPod("u")
+	p.Spec.Containers[0].VolumeMounts, p.Spec.Containers[0].VolumeDevices = nil, []v1.VolumeDevice{{Name: "v", DevicePath: "/dev/x"}}
+	plugins := filepath.Join(b.root, "plugins/kubernetes.io/csi/volumeDevices")
+	at := b.setup(p)
+	if want := filepath.Join(plugins, "publish/pv/u"); at.Device != want || at.HostPath != "" {
+		t.Errorf("it is %+v", at)
+	}
+	if info, err := os.Stat(at.Device); err != nil || info.Mode()&os.ModeDevice == 0 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if link, err := os.Readlink(filepath.Join(b.root, "pods/u/volumeDevices/kubernetes.io~csi/pv")); err != nil || link != at.Device {
+		t.Errorf("link to %s, %v", link, err)
+	}
+	if _, err := os.Stat(filepath.Join(plugins, "pv/data/vol_data.json")); err != nil {
+		t.Error(err)
+	}
+	b.again()
+	b.setup(p)
+	if n := b.unstage(); n != 0 {
+		t.Error("a device that a pod uses was unstaged")
+	}
+	b.teardown("u")
+	if err := b.v.RemovePodDir(t.Context(), "u"); err != nil {
+		t.Error(err)
+	}
+	b.again()
+	if n := b.unstage(); n != 1 {
+		t.Errorf("%d devices to unstage, want 1", n)
+	}
+	b.called(stage, publish, unpublish, unstage)
+	for _, dir := range []string{"pv", "staging/pv", "publish/pv"} {
+		if _, err := os.Lstat(filepath.Join(plugins, dir)); err == nil {
+			t.Errorf("%s is left", dir)
+		}
+	}
+}
+
+// A volume that was given more than its claim has grows on the node, once, while its pod goes on (behaviour 185).
+func TestCSIVolumeGrows(t *testing.T) {
+	b := newCSIBed(t, csidriver.Options{Expand: true})
+	size := func(text string) v1.ResourceList {
+		return v1.ResourceList{v1.ResourceStorage: resource.MustParse(text)}
+	}
+	p := claimingPod("u")
+	b.api.claims["data"].Status.Capacity, b.api.volumes["pv"].Spec.Capacity = size("1Gi"), size("1Gi")
+	b.setup(p)
+	b.api.volumes["pv"].Spec.Capacity = size("2Gi")
+	b.api.volumes["pv"].Spec.CSI.NodeExpandSecretRef = &v1.SecretReference{Namespace: "ops", Name: "s"}
+	b.refused(p, `NodeExpandVolume.NodeExpandVolume failed for volume "pv" : failed to find the secret s`)
+	b.api.secrets["ops/s"] = &v1.Secret{Data: map[string][]byte{"key": []byte("hidden")}}
+	b.setup(p)
+	b.setup(p)
+	b.called(stage, publish, "NodeExpandVolume")
+	r, _ := b.driver.Calls("NodeExpandVolume")[0].Request.(*pb.NodeExpandVolumeRequest)
+	if r.CapacityRange.RequiredBytes != 2<<30 || !strings.HasSuffix(r.VolumePath, "/mount") || !strings.HasSuffix(r.StagingTargetPath, "/globalmount") || r.Secrets["key"] != "hidden" {
+		t.Errorf("asked to grow with %v %s %s", r.CapacityRange, r.VolumePath, r.StagingTargetPath)
+	}
+	if len(b.api.grown) != 1 || b.api.grown[0] != "data=2Gi" {
+		t.Errorf("the claim was told %v", b.api.grown)
+	}
 }

@@ -254,11 +254,13 @@ func (v *Volumes) TearDown(ctx context.Context, uid types.UID) error {
 	v.csi.mu.Unlock()
 	errs := make([]error, len(found))
 	var work sync.WaitGroup
+	var devices error
 	for i, volume := range found { // at once: a driver that hangs holds up only its own
 		work.Go(func() { errs[i] = v.Teardown(ctx, uid, volume) })
 	}
+	work.Go(func() { devices = v.teardownDevices(ctx, uid) })
 	work.Wait()
-	return errors.Join(errs...)
+	return errors.Join(append(errs, devices)...)
 }
 
 // maxEnvFile is the largest env file that is read.
