@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -72,6 +73,8 @@ type Client struct {
 	log   *slog.Logger
 	wire  *wire
 	codec runtime.ParameterCodec
+	// pausing is how many followers make pauses between attempts.
+	pausing atomic.Int64
 
 	main, heartbeat, events lane
 }

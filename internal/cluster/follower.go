@@ -33,6 +33,15 @@ const (
 // pauses are those between attempts, each lengthened at random by up to a half.
 var pauses = backoff.Series{Initial: 50 * time.Millisecond, Max: 8 * time.Second}
 
+const (
+	// shortLived is the longest pause, before it is lengthened, where watches can be had but die at once: something between here and the
+	// API server cuts them, and there is news at each new one.
+	shortLived = 2 * time.Second
+	// spacing is the least time, before it is lengthened, between two attempts of a node in that case: whoever follows many objects makes
+	// longer pauses with each.
+	spacing = 100 * time.Millisecond
+)
+
 // follower asks for one target on behalf of a Reflector. All its waiting between attempts is here, and none in the Reflector, whose pauses
 // know nothing of an API server that has come back.
 type follower struct {
@@ -47,6 +56,8 @@ type follower struct {
 	pause       time.Duration
 	// lives is since when the newest watch lives or lived, zero if it did not come to life.
 	lives time.Time
+	// answered tells that the newest attempt was answered as it should be; paused that pauses are made now.
+	answered, paused bool
 	// back is closed when the API server has come back since the newest attempt began.
 	back <-chan struct{}
 }
@@ -62,8 +73,11 @@ func follow[T object](ctx context.Context, c *Client, t target, tell func(Listin
 	f := &follower{client: c, target: t, fares: shelf.fares, free: atOnce}
 	var keeping sync.WaitGroup
 	keeping.Go(func() { f.keep(ctx, shelf) })
-	defer keeping.Wait()
-	defer stop()
+	defer func() {
+		stop()
+		keeping.Wait()
+		f.pauses(false)
+	}()
 	for {
 		select {
 		case <-ctx.Done():
@@ -166,6 +180,7 @@ func (f *follower) list(ctx context.Context, options metav1.ListOptions) (runtim
 			err = unansweredUnlessStatus(err)
 		}
 		cancel()
+		f.answered = err == nil
 		if err == nil {
 			f.fares(nil, time.Now())
 			return list, nil
@@ -183,6 +198,7 @@ func (f *follower) watch(ctx context.Context, options metav1.ListOptions) (watch
 			return nil, err
 		}
 		w, err := f.begin(ctx, options)
+		f.answered = err == nil
 		if err == nil {
 			f.lives = time.Now()
 			f.fares(nil, time.Now())
@@ -266,6 +282,7 @@ func outdated(err error) bool {
 func (f *follower) turn(ctx context.Context, pace bool) error {
 	if !f.lives.IsZero() && time.Since(f.lives) >= steady {
 		f.free, f.pause = atOnce, 0
+		f.pauses(false)
 	}
 	f.lives = time.Time{}
 	if !pace || f.free > 0 {
@@ -277,9 +294,30 @@ func (f *follower) turn(ctx context.Context, pace bool) error {
 	return ctx.Err()
 }
 
+// pauses counts those that make pauses.
+func (f *follower) pauses(on bool) {
+	if on != f.paused {
+		f.paused = on
+		change := int64(-1)
+		if on {
+			change = 1
+		}
+		f.client.pausing.Add(change)
+	}
+}
+
+// longest is how long the next pause may be.
+func (f *follower) longest() time.Duration {
+	if !f.answered {
+		return pauses.Max
+	}
+	return min(max(shortLived, time.Duration(f.client.pausing.Load())*spacing), pauses.Max)
+}
+
 // wait makes a pause.
 func (f *follower) wait(ctx context.Context) error {
-	f.pause = pauses.Next(f.pause)
+	f.pauses(true)
+	f.pause = min(pauses.Next(f.pause), f.longest())
 	f.tries++
 	timer := time.NewTimer(backoff.Jitter(f.pause, 0.5, fmt.Sprint(f.client.node, f.target.what, f.tries)))
 	defer timer.Stop()
