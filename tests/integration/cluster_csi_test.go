@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	pb "github.com/container-storage-interface/spec/lib/go/csi"
@@ -17,6 +18,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/testbed"
 	"github.com/bosun-project/bosun/internal/testbed/controlplane"
@@ -54,26 +56,10 @@ func (m *member) csiDriver(t *testing.T, o csidriver.Options, spec storage.CSIDr
 func (m *member) claimed(t *testing.T, ns, name, driver string, change func(*v1.PersistentVolume)) {
 	t.Helper()
 	none := ""
-	size := v1.ResourceList{v1.ResourceStorage: resource.MustParse("1Gi")}
-	pv := &v1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: ns + "-" + name}, Spec: v1.PersistentVolumeSpec{
-		Capacity: size, AccessModes: []v1.PersistentVolumeAccessMode{v1.ReadWriteOnce}, PersistentVolumeReclaimPolicy: v1.PersistentVolumeReclaimRetain,
-		ClaimRef:               &v1.ObjectReference{Namespace: ns, Name: name},
-		PersistentVolumeSource: v1.PersistentVolumeSource{CSI: &v1.CSIPersistentVolumeSource{Driver: driver, VolumeHandle: "h-" + name}},
-	}}
-	if change != nil {
-		change(pv)
-	}
-	if _, err := m.api.CoreV1().PersistentVolumes().Create(t.Context(), pv, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := m.api.CoreV1().PersistentVolumes().Delete(context.Background(), pv.Name, metav1.DeleteOptions{}); err != nil {
-			t.Error(err)
-		}
-	})
+	pv := m.volumeFor(t, ns, name, driver, change)
 	claim := &v1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1.PersistentVolumeClaimSpec{
 		AccessModes: pv.Spec.AccessModes, VolumeName: pv.Name, StorageClassName: &none, VolumeMode: pv.Spec.VolumeMode,
-		Resources: v1.VolumeResourceRequirements{Requests: size},
+		Resources: v1.VolumeResourceRequirements{Requests: pv.Spec.Capacity},
 	}}
 	if _, err := m.api.CoreV1().PersistentVolumeClaims(ns).Create(t.Context(), claim, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -249,4 +235,102 @@ func (g *guest) untilInUse(volume v1.UniqueVolumeName, want bool) {
 		}
 		return nil
 	})
+}
+
+// One pod with a volume written into it, one of a claim that is made for it, a device, and one that has to grow (behaviours 184, 185, 187, 197).
+func TestOtherVolumesOfDrivers(t *testing.T) {
+	t.Parallel()
+	m := sharedMember(t)
+	ns := m.plane.Namespace(t)
+	never, info, file := false, true, storage.FileFSGroupPolicy
+	const name = "more.csi.test"
+	d := m.csiDriver(t, csidriver.Options{Name: name, Expand: true}, storage.CSIDriverSpec{
+		AttachRequired: &never, PodInfoOnMount: &info, FSGroupPolicy: &file,
+		VolumeLifecycleModes: []storage.VolumeLifecycleMode{storage.VolumeLifecyclePersistent, storage.VolumeLifecycleEphemeral},
+		TokenRequests:        []storage.TokenRequest{{Audience: "vault"}},
+	})
+	disk := filepath.Join(t.TempDir(), "disk")
+	if err := syscall.Mknod(disk, syscall.S_IFBLK|0o600, 7<<8); err != nil {
+		t.Fatal(err)
+	}
+	block := v1.PersistentVolumeBlock
+	m.claimed(t, ns, "disk", name, func(pv *v1.PersistentVolume) {
+		pv.Spec.VolumeMode, pv.Spec.CSI.VolumeAttributes = &block, map[string]string{"device": disk}
+	})
+	m.claimed(t, ns, "grows", name, func(pv *v1.PersistentVolume) {
+		pv.Spec.CSI.NodePublishSecretRef = &v1.SecretReference{Namespace: ns, Name: "login"}
+	})
+	m.apply(t, ns, "apiVersion: v1\nkind: Secret\nmetadata: {name: login}\nstringData: {user: robot}\n")
+	m.volumeFor(t, ns, "csi-more-own", name, nil)
+	claims := m.api.CoreV1().PersistentVolumeClaims(ns)
+	eventually(t, func() error { // the claim has what its volume had when they were bound
+		c, err := claims.Get(t.Context(), "grows", metav1.GetOptions{})
+		if err == nil && c.Status.Phase != v1.ClaimBound {
+			err = fmt.Errorf("the claim is %s", c.Status.Phase)
+		}
+		return err
+	})
+	patch := []byte(`{"spec":{"capacity":{"storage":"2Gi"}}}`)
+	if _, err := m.api.CoreV1().PersistentVolumes().Patch(t.Context(), ns+"-grows", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+
+	g := m.create(t, ns, "csi-more", fmt.Sprintf(`
+spec:
+  securityContext: {fsGroup: 4321}
+  containers:
+  - {name: app, image: SHELL, command: [sh, -c, 'test -b /dev/disk && echo device; stat -c %%g /inline /own /grows; echo done; sleep 3600'],
+     volumeMounts: [{name: inline, mountPath: /inline}, {name: own, mountPath: /own}, {name: grows, mountPath: /grows, subPath: a/b}],
+     volumeDevices: [{name: disk, devicePath: /dev/disk}]}
+  volumes:
+  - {name: inline, csi: {driver: %[1]s, volumeAttributes: {size: small}}}
+  - {name: own, ephemeral: {volumeClaimTemplate: {spec: {volumeName: %[2]s-csi-more-own, storageClassName: "", accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}}}
+  - {name: grows, persistentVolumeClaim: {claimName: grows}}
+  - {name: disk, persistentVolumeClaim: {claimName: disk}}
+`, name, ns))
+	g.untilSays("app", "device", "4321\n4321\n4321\ndone")
+	eventually(t, func() error {
+		c, err := claims.Get(t.Context(), "grows", metav1.GetOptions{})
+		if size := c.Status.Capacity[v1.ResourceStorage]; err == nil && size.String() != "2Gi" {
+			err = fmt.Errorf("the claim has %s", size.String())
+		}
+		return err
+	})
+	for _, c := range d.Calls("NodePublishVolume") {
+		r, _ := c.Request.(*pb.NodePublishVolumeRequest)
+		if r.VolumeContext["csi.storage.k8s.io/pod.name"] != "csi-more" || !strings.Contains(r.VolumeContext["csi.storage.k8s.io/serviceAccount.tokens"], `"vault"`) {
+			t.Errorf("volume %s was published with %v", r.VolumeId, r.VolumeContext)
+		}
+		if r.VolumeId == "h-grows" && r.Secrets["user"] != "robot" {
+			t.Errorf("volume %s was published with the secrets %v", r.VolumeId, r.Secrets)
+		}
+	}
+	g.remove()
+	g.untilGone()
+	d.Await(t, "NodeUnstageVolume", 3)
+	if text := m.said(); strings.Contains(text, "serviceAccount.tokens") {
+		t.Error("the log has tokens")
+	}
+}
+
+// volumeFor makes a volume of a driver for a claim.
+func (m *member) volumeFor(t *testing.T, ns, claim, driver string, change func(*v1.PersistentVolume)) *v1.PersistentVolume {
+	t.Helper()
+	pv := &v1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: ns + "-" + claim}, Spec: v1.PersistentVolumeSpec{
+		Capacity: v1.ResourceList{v1.ResourceStorage: resource.MustParse("1Gi")}, AccessModes: []v1.PersistentVolumeAccessMode{v1.ReadWriteOnce},
+		PersistentVolumeReclaimPolicy: v1.PersistentVolumeReclaimRetain, ClaimRef: &v1.ObjectReference{Namespace: ns, Name: claim},
+		PersistentVolumeSource: v1.PersistentVolumeSource{CSI: &v1.CSIPersistentVolumeSource{Driver: driver, VolumeHandle: "h-" + claim}},
+	}}
+	if change != nil {
+		change(pv)
+	}
+	if _, err := m.api.CoreV1().PersistentVolumes().Create(t.Context(), pv, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.api.CoreV1().PersistentVolumes().Delete(context.Background(), pv.Name, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	return pv
 }
