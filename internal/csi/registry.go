@@ -69,6 +69,25 @@ func (r *Registry) Register(ctx context.Context, name, socket string) error {
 	return r.put(name, d)
 }
 
+// Refresh asks a driver anew how many volumes it may have here, and what else it says of the node. What it does not answer stays as it was.
+func (r *Registry) Refresh(ctx context.Context, name string) {
+	old := r.drivers.Value()[name]
+	if old == nil {
+		return
+	}
+	fresh := *old
+	if fresh.inform(ctx) != nil || fresh.MostVolumes == old.MostVolumes && fresh.NodeID == old.NodeID && maps.Equal(fresh.Topology, old.Topology) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := maps.Clone(r.drivers.Value())
+	if all[name] == old { // not registered anew meanwhile
+		all[name] = &fresh
+		r.drivers.Set(all)
+	}
+}
+
 // Deregister forgets the driver of this name, if it is the one at that socket. Its volumes stay as they are.
 func (r *Registry) Deregister(name, socket string) error {
 	if d := r.drivers.Value()[name]; d == nil || d.socket != socket {

@@ -29,6 +29,8 @@ func (d *draft) mustStop() bool {
 		d.obey(facts.Order)
 	case d.mem.Kept.Admitted.IsZero() && facts.Verdict.Judged && !facts.Verdict.Admit:
 		d.stop(Refused, facts.Verdict.Reason, "Pod was rejected: "+facts.Verdict.Message, 0)
+	case d.unattachable() != "":
+		d.stop(Refused, reason.VolumeAttachmentLimitExceeded, "Pod was rejected: "+d.unattachable(), 0)
 	case des.Over:
 		d.stop(Completed, "", "", des.Grace())
 	case d.overdue():
@@ -39,6 +41,31 @@ func (d *draft) mustStop() bool {
 		return false
 	}
 	return true
+}
+
+// unattachable says why a volume can never come to this node, which has as many of its kind as it may: then the pod makes room for one
+// elsewhere. Once a container of it has run, it stays and waits (behaviour 45).
+func (d *draft) unattachable() string {
+	if d.mem.Stage >= Initialising || d.ranBefore() {
+		return ""
+	}
+	for i := range d.in.Desired.Pod.Spec.Volumes {
+		e := Effect{Kind: SetupVolume, Volume: d.in.Desired.Pod.Spec.Volumes[i].Name}
+		if f := d.mem.Kept.Failures[e.Subject()]; f.Reason == reason.VolumeAttachmentLimitExceeded {
+			return f.Message
+		}
+	}
+	return ""
+}
+
+// ranBefore tells whether a container of the pod has ever been started.
+func (d *draft) ranBefore() bool {
+	for i := range d.obs.Containers {
+		if d.obs.Containers[i].State >= pod.Running {
+			return true
+		}
+	}
+	return false
 }
 
 // obey ends the pod as the node orders.
@@ -54,10 +81,7 @@ func (d *draft) obey(o *Order) {
 // stop remembers the decision. The grace has a floor of a second (behaviour 143).
 func (d *draft) stop(cause Cause, why, message string, grace time.Duration) {
 	grace = max(grace, time.Second)
-	ran := false
-	for i := range d.obs.Containers {
-		ran = ran || d.obs.Containers[i].State >= pod.Running
-	}
+	ran := d.ranBefore()
 	d.mem.Kept.Stop = &Stop{
 		Cause: cause, Reason: why, Message: message,
 		At: d.in.Now, Grace: grace, Deadline: d.in.Now.Add(grace), Ran: ran,

@@ -65,6 +65,7 @@ const (
 	FailedPodSandboxStatus          = "FailedPodSandBoxStatus"
 	FailedCreatePodContainer        = "FailedCreatePodContainer"
 	FailedKillPod                   = "FailedKillPod"
+	VolumeAttachmentLimitExceeded   = "VolumeAttachmentLimitExceeded"
 	VolumeResizeFailed              = "VolumeResizeFailed"
 	FileSystemResizeSuccessful      = "FileSystemResizeSuccessful"
 	FailedMount                     = "FailedMount"

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/grpc/codes"
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/bosun-project/bosun/internal/backoff"
@@ -34,6 +35,10 @@ func (k *csiKind) await(ctx context.Context, r *request, d *driven) error {
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return err
+	case errors.Is(err, fault.ErrExhausted): // the scheduler believed an old number
+		k.drivers.Refresh(ctx, d.DriverName)
+		return tell(reason.VolumeAttachmentLimitExceeded, fmt.Sprintf(
+			"Node didn't have enough attachment slots for volume %q of CSI driver %s: %v", r.name(), d.DriverName, err), err)
 	case waiting.Err() != nil:
 		return tell(reason.FailedMount, fmt.Sprintf(
 			"Unable to attach or mount volumes: unmounted volumes=[%s], unattached volumes=[%s], failed to process volumes=[]: timed out waiting for the condition: %v",
@@ -65,10 +70,11 @@ func (k *csiKind) reported(ctx context.Context, d *driven) error {
 		case <-newer:
 			timer.Stop()
 		case <-timer.C:
-			if problem := k.problem(ctx, d); problem != nil {
+			problem := k.problem(ctx, d)
+			if problem != nil {
 				missing = errors.Join(missing, problem)
 			}
-			if ctx.Err() != nil {
+			if ctx.Err() != nil || errors.Is(problem, fault.ErrExhausted) {
 				return missing
 			}
 		case <-ctx.Done():
@@ -87,7 +93,11 @@ func (k *csiKind) problem(ctx context.Context, d *driven) error {
 	if err != nil || a.Status.AttachError == nil {
 		return nil
 	}
-	return errors.New(a.Status.AttachError.Message)
+	err = errors.New(a.Status.AttachError.Message)
+	if code := a.Status.AttachError.ErrorCode; code != nil && codes.Code(*code) == codes.ResourceExhausted {
+		err = fault.As(fault.ErrExhausted, err)
+	}
+	return err
 }
 
 // attached reads what attaching gave. The API server learns a moment late that this node may ask for it.

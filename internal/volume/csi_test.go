@@ -449,3 +449,24 @@ func untilGone(t *testing.T, path string) {
 		}
 	}
 }
+
+// A node that has as many volumes as its driver can attach says so at once, and asks the driver anew how many that are (behaviour 45).
+func TestCSIVolumeBeyondTheLimit(t *testing.T) {
+	b := newCSIBed(t, csidriver.Options{MostVolumes: 3})
+	b.api.object = nil
+	full := int32(codes.ResourceExhausted)
+	b.api.attachments[attachmentName] = &storage.VolumeAttachment{
+		Status: storage.VolumeAttachmentStatus{AttachError: &storage.VolumeError{Message: "no more slots", ErrorCode: &full}},
+	}
+	b.api.node.Set(&v1.Node{})
+	b.driver.Limit(2)
+	_, err := b.v.Setup(t.Context(), claimingPod("u"), "v")
+	var told *translate.ConfigError
+	if !errors.As(err, &told) || told.Reason != "VolumeAttachmentLimitExceeded" || !strings.Contains(told.Message, "no more slots") {
+		t.Errorf("error %v", err)
+	}
+	if d, err := b.cfg.Drivers.Driver(driverName); err != nil || d.MostVolumes != 2 {
+		t.Errorf("the driver may have %d volumes, %v", d.MostVolumes, err)
+	}
+	b.teardown("u")
+}

@@ -239,6 +239,13 @@ func (d *Driver) NotifyRegistrationStatus(_ context.Context, s *registration.Reg
 	return &registration.RegistrationStatusResponse{}, nil
 }
 
+// Limit changes how many volumes the driver says it may have.
+func (d *Driver) Limit(most int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.options.MostVolumes = most
+}
+
 // Told is what it has heard of its registrations.
 func (d *Driver) Told() []*registration.RegistrationStatus {
 	d.mu.Lock()
@@ -253,6 +260,8 @@ func (d *Driver) GetPluginInfo(context.Context, *pb.GetPluginInfoRequest) (*pb.G
 
 // NodeGetInfo implements the node service.
 func (d *Driver) NodeGetInfo(context.Context, *pb.NodeGetInfoRequest) (*pb.NodeGetInfoResponse, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	r := &pb.NodeGetInfoResponse{NodeId: d.NodeID, MaxVolumesPerNode: d.options.MostVolumes}
 	if d.options.Topology != nil {
 		r.AccessibleTopology = &pb.Topology{Segments: d.options.Topology}
