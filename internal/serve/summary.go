@@ -28,6 +28,8 @@ var doings = []struct {
 	{plan.PostStart, "running the postStart hook of container %s"},
 	{plan.PreStop, "running the preStop hook of container %s"},
 	{plan.StopContainer, "stopping container %s"},
+	{plan.UpdateContainer, "changing the resources of container %s"},
+	{plan.GrowPod, "changing the resources of its cgroup"},
 	{plan.RemoveContainer, "removing old container %s"},
 	{plan.ReadEnd, "reading how container %s ended"},
 	{plan.StopSandbox, "stopping its sandbox"},
