@@ -109,6 +109,7 @@ func TestErrorsHaveAClassAndNoSecrets(t *testing.T) {
 	if err := d.Stage(t.Context(), v, t.TempDir()); !errors.Is(err, fault.ErrTimeout) {
 		t.Errorf("error %v", err)
 	}
+	real.Await(t, "NodeStageVolume", 2) // or the driver would mount when it is released
 	release()
 	real.Fail("NodeUnstageVolume", status.Error(codes.NotFound, "no such volume"))
 	if err := d.Unstage(t.Context(), "h", t.TempDir()); err != nil {

@@ -33,6 +33,7 @@ type machine struct {
 	taken    int
 	dials    int
 	asked    []time.Duration
+	hangs    chan struct{} // nobody is connected before it is closed; nil if at once
 }
 
 type session struct {
@@ -42,7 +43,16 @@ type session struct {
 	closed  bool
 }
 
+// hang lets connections wait until release is called.
+func (m *machine) hang() (release func()) {
+	m.hangs = make(chan struct{})
+	return func() { close(m.hangs) }
+}
+
 func (m *machine) connect(context.Context) (Session, error) {
+	if m.hangs != nil {
+		<-m.hangs
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.dials++

@@ -200,11 +200,14 @@ func TestStartedAgain(t *testing.T) {
 		n.holds(false)
 		clear(n.began)
 		pass(7 * s)
+		release := n.machine.hang()
 		stop = n.run(two)
 		defer stop()
+		synctest.Wait()
 		if state := n.loop.State().Value(); state.Stage != Unsure {
 			t.Errorf("before logind was asked the stage is %v", state.Stage)
 		}
+		release()
 		synctest.Wait()
 		state := n.is(Ending)
 		n.ordered("web", 12*s, 8*s)
