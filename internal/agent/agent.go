@@ -32,6 +32,7 @@ import (
 	"github.com/bosun-project/bosun/internal/objects"
 	"github.com/bosun-project/bosun/internal/observe"
 	"github.com/bosun-project/bosun/internal/plan"
+	"github.com/bosun-project/bosun/internal/plugin"
 	"github.com/bosun-project/bosun/internal/pressure"
 	"github.com/bosun-project/bosun/internal/probe"
 	"github.com/bosun-project/bosun/internal/report"
@@ -83,6 +84,7 @@ type Agent struct {
 	// drivers are the CSI drivers of the node, csiNode what the cluster is told of them.
 	drivers *csi.Registry
 	csiNode *csinode.Loop
+	plugins *plugin.Loop
 
 	notes    *note.List
 	ledger   *ledger.Ledger

@@ -26,7 +26,7 @@ func (a *Agent) buildStorage(made *volume.Config) {
 	made.NodeName, made.Cluster, made.Drivers = a.host.Name, storageAPI{a.objects, a.member}, a.drivers
 	a.volumes = volume.New(*made)
 	a.volumes.Count()
-	plugins := plugin.New(plugin.Config{
+	a.plugins = plugin.New(plugin.Config{
 		Dir:      filepath.Join(a.cfg.RootDir, "plugins_registry"),
 		Handlers: map[string]plugin.Handler{registration.CSIPlugin: a.drivers}, Log: a.log,
 	})
@@ -54,7 +54,7 @@ func (a *Agent) buildStorage(made *volume.Config) {
 		Name: a.host.Name, Cluster: a.member.client, Node: storageAPI{a.objects, a.member}.Node, Drivers: a.driversHere, Back: a.member.client.Back, Log: a.log,
 	})
 	a.sources = append(a.sources,
-		actor{"plugins", plugins.Run}, actor{"staged volumes", unstaging.Run}, actor{"drivers followed", a.followDrivers},
+		actor{"plugins", a.plugins.Run}, actor{"staged volumes", unstaging.Run}, actor{"drivers followed", a.followDrivers},
 		a.member.once(actor{"CSI drivers of the node", a.csiNode.Run}))
 }
 

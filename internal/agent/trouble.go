@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -47,6 +48,12 @@ func (a *Agent) troubles() []serve.Trouble {
 	beat := a.heartbeat.State().Value()
 	add("node object", beat.Node.Since, beat.Node.Err)
 	add("lease", beat.Lease.Since, beat.Lease.Err)
+	add("CSINode object", time.Time{}, a.csiNode.State().Value().Problem)
+	for _, p := range a.plugins.State().Value() {
+		if p.Problem != "" {
+			add("plugin "+cmp.Or(p.Name, p.Socket), time.Time{}, p.Problem)
+		}
+	}
 	if r := a.reporter.State(); r.Waiting > 0 && !r.Down.IsZero() {
 		add("status of pods", r.Since, fmt.Sprintf("%d pods have news that the API server has not heard: %s", r.Waiting, r.Error))
 	}
@@ -68,6 +75,9 @@ func (a *Agent) waits(uid types.UID) []worker.Waiting {
 	}
 	var out []worker.Waiting
 	for _, w := range a.objects.Waits(uid) {
+		out = append(out, worker.Waiting{For: w.What, Detail: w.Problem, Since: w.Since})
+	}
+	for _, w := range a.volumes.Waits(uid) {
 		out = append(out, worker.Waiting{For: w.What, Detail: w.Problem, Since: w.Since})
 	}
 	if debt, ok := a.reporter.Pod(uid); ok && debt.Tries > 0 {

@@ -106,7 +106,8 @@ func (v *Volumes) setUpBefore(r *request, k kind) bool {
 		return false
 	}
 	defer pod.Close()
-	return k.dir() != "" && isReady(place{pod: pod, kind: k.dir(), name: r.pv.Name})
+	p := place{pod: pod, kind: k.dir(), name: r.pv.Name}
+	return k.dir() != "" && (isReady(p) || r.block() && hasBegun(p))
 }
 
 // mayCome tells why a volume may not come to this pod here.

@@ -46,6 +46,8 @@ type csiKind struct {
 	loose map[string]bool
 	// restless are the pods with a volume whose driver wants to publish it again and again.
 	restless map[types.UID]bool
+	// waits are what setups wait for, since when, by pod and volume.
+	waits map[waiter]Wait
 	// grown are the sizes that claims were told of.
 	grown map[types.UID]string
 }
@@ -60,7 +62,7 @@ func (v *Volumes) Restless(uid types.UID) bool {
 func newCSI(v *Volumes, cfg Config) *csiKind {
 	k := &csiKind{
 		volumes: v, node: cfg.NodeName, drivers: cfg.Drivers, cluster: cfg.Cluster, attach: cfg.AttachWait, register: cfg.DriverWait, loose: map[string]bool{},
-		restless: map[types.UID]bool{}, grown: map[types.UID]string{},
+		restless: map[types.UID]bool{}, grown: map[types.UID]string{}, waits: map[waiter]Wait{},
 	}
 	if k.attach <= 0 {
 		k.attach = 2*time.Minute + 3*time.Second
@@ -214,6 +216,11 @@ func (k *csiKind) stage(ctx context.Context, r *request, d *driven, there bool) 
 
 // begun is a file that says that a driver was asked to publish a volume to the pod: from then on it must be asked to take it back.
 func (p place) begun() string { return filepath.Join(filepath.Dir(p.ready()), "begun") }
+
+func hasBegun(p place) bool {
+	_, err := p.pod.Lstat(p.begun())
+	return err == nil
+}
 
 func begin(p place) error {
 	if err := p.pod.MkdirAll(filepath.Dir(p.begun()), dirMode); err != nil {

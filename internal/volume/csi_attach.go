@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/backoff"
 	"github.com/bosun-project/bosun/internal/fault"
@@ -28,7 +29,8 @@ func (k *csiKind) await(ctx context.Context, r *request, d *driven) error {
 	}
 	waiting, cancel := context.WithTimeout(ctx, k.attach)
 	defer cancel()
-	err := k.reported(waiting, d)
+	defer k.waitsNoMore(r)
+	err := k.reported(waiting, r, d)
 	if err == nil {
 		err = k.attached(waiting, d)
 	}
@@ -48,9 +50,10 @@ func (k *csiKind) await(ctx context.Context, r *request, d *driven) error {
 }
 
 // reported waits until the API server has it that the volume is in use and attached.
-func (k *csiKind) reported(ctx context.Context, d *driven) error {
+func (k *csiKind) reported(ctx context.Context, r *request, d *driven) error {
 	name := d.unique()
 	var pause time.Duration
+	var problem error // what the driver has said last
 	for {
 		node, newer := k.cluster.Node()
 		var missing error
@@ -64,24 +67,21 @@ func (k *csiKind) reported(ctx context.Context, d *driven) error {
 		default:
 			return nil
 		}
+		if problem != nil {
+			missing = fmt.Errorf("%w: %w", missing, problem)
+		}
+		k.waitsFor(r, d, missing)
 		pause = looks.Next(pause)
-		timer := time.NewTimer(max(pause, time.Second))
+		timer := time.NewTimer(min(max(pause, time.Second), k.attach/2)) // once at least before the time is up
 		select {
 		case <-newer:
 			timer.Stop()
 		case <-timer.C:
-			problem := k.problem(ctx, d)
-			if problem != nil {
-				missing = errors.Join(missing, problem)
-			}
-			if ctx.Err() != nil || errors.Is(problem, fault.ErrExhausted) {
-				return missing
+			if problem = k.problem(ctx, d); errors.Is(problem, fault.ErrExhausted) {
+				return problem
 			}
 		case <-ctx.Done():
 			timer.Stop()
-			if problem := k.problem(context.WithoutCancel(ctx), d); problem != nil {
-				missing = errors.Join(missing, problem)
-			}
 			return missing
 		}
 	}
@@ -121,4 +121,47 @@ func (k *csiKind) attached(ctx context.Context, d *driven) error {
 			return err
 		}
 	}
+}
+
+// Wait is what the setup of a volume waits for.
+type Wait struct {
+	// What names it, Problem says what is missing.
+	What, Problem string
+	Since         time.Time
+}
+
+// waiter is one volume of one pod.
+type waiter struct {
+	pod    types.UID
+	volume string
+}
+
+// Waits tells what the setups of a pod's volumes wait for now, in no order.
+func (v *Volumes) Waits(uid types.UID) []Wait {
+	v.csi.mu.Lock()
+	defer v.csi.mu.Unlock()
+	var all []Wait
+	for w, wait := range v.csi.waits {
+		if w.pod == uid {
+			all = append(all, wait)
+		}
+	}
+	return all
+}
+
+func (k *csiKind) waitsFor(r *request, d *driven, missing error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	w := waiter{r.pod.UID, r.volume.Name}
+	since := time.Now()
+	if before, ok := k.waits[w]; ok {
+		since = before.Since
+	}
+	k.waits[w] = Wait{What: fmt.Sprintf("attachment of volume %s (%s of CSI driver %s)", r.volume.Name, r.name(), d.DriverName), Problem: missing.Error(), Since: since}
+}
+
+func (k *csiKind) waitsNoMore(r *request) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.waits, waiter{r.pod.UID, r.volume.Name})
 }

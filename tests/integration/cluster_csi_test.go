@@ -178,6 +178,13 @@ func TestAttachedVolumesOverCrashes(t *testing.T) {
 	g := m.create(t, ns, "csi-attached", claimingSpec)
 	const unique = "kubernetes.io/csi/" + name + "^h-data"
 	g.untilInUse(unique, true)
+	eventually(t, func() error {
+		text, err := m.bosun(t, "explain", g.name)
+		if err != nil {
+			return err
+		}
+		return containsAll(text, "attachment of volume data", "the volume is not attached to this node")
+	})
 	m.kill(t)
 	if len(d.Calls("NodeStageVolume")) > 0 {
 		t.Error("the volume was staged before it was attached")
