@@ -86,8 +86,9 @@ func uidOf(subject pkix.Name) (string, error) {
 
 // authority is the file that holds the certificates of those who sign client certificates.
 type authority struct {
-	path string
-	log  *slog.Logger
+	path  string
+	fixed bool
+	log   *slog.Logger
 
 	mu    sync.Mutex
 	stamp stamp
@@ -101,8 +102,8 @@ type stamp struct {
 	changed, made unix.Timespec
 }
 
-func newAuthority(path string, log *slog.Logger) (*authority, error) {
-	a := &authority{path: path, log: log}
+func newAuthority(path string, fixed bool, log *slog.Logger) (*authority, error) {
+	a := &authority{path: path, fixed: fixed, log: log}
 	seen, err := stampOf(path)
 	if err != nil {
 		return nil, err
@@ -116,6 +117,9 @@ func newAuthority(path string, log *slog.Logger) (*authority, error) {
 func (a *authority) certificates() *x509.CertPool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.fixed {
+		return a.pool
+	}
 	seen, err := stampOf(a.path)
 	if err == nil && seen == a.stamp {
 		return a.pool

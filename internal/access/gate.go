@@ -28,6 +28,8 @@ type Config struct {
 	// ClientCAFile names the authorities of client certificates; empty: certificates are not looked at. It is read
 	// again when it changes.
 	ClientCAFile string
+	// Fixed has ClientCAFile read once only (the gate ReloadKubeletClientCAFile off).
+	Fixed bool
 	// Tokens is authentication.webhook.enabled, TokenTTL its cacheTTL: how long it is believed that a token is good.
 	Tokens   bool
 	TokenTTL time.Duration
@@ -83,7 +85,7 @@ func New(cfg Config) (*Gate, error) {
 	g.tokens.behind = func(change int) { cfg.Meter.Fetching(change, true) }
 	if cfg.ClientCAFile != "" {
 		var err error
-		if g.authority, err = newAuthority(cfg.ClientCAFile, cfg.Log); err != nil {
+		if g.authority, err = newAuthority(cfg.ClientCAFile, cfg.Fixed, cfg.Log); err != nil {
 			return nil, fmt.Errorf("authentication.x509.clientCAFile: %w", err)
 		}
 	}

@@ -284,6 +284,25 @@ func TestAuthoritiesAreReadAgain(t *testing.T) {
 	check("back", true, false)
 }
 
+// With the gate ReloadKubeletClientCAFile off, the file counts as it was at the start.
+func TestAuthoritiesAreReadOnce(t *testing.T) {
+	old, renewed := newIssuer(t, "old", nil), newIssuer(t, "new", nil)
+	file := filepath.Join(t.TempDir(), "ca.crt")
+	writeFile(t, file, old.pem())
+	g := webhook(t, nil, func(cfg *Config) { cfg.ClientCAFile, cfg.Fixed, cfg.Tokens, cfg.AlwaysAllow = file, true, false, true })
+	next := file + ".new"
+	writeFile(t, next, renewed.pem())
+	if err := os.Rename(next, file); err != nil {
+		t.Fatal(err)
+	}
+	if _, denial := g.Check(withCertificate(old.client(t, pkix.Name{CommonName: "o"}, nil))); denial != nil {
+		t.Errorf("the old authority: %v", denial)
+	}
+	if _, denial := g.Check(withCertificate(renewed.client(t, pkix.Name{CommonName: "n"}, nil))); denial == nil {
+		t.Error("the new authority counts")
+	}
+}
+
 // TestAnswersAreRemembered holds behaviour 325: how long, and what is not.
 func TestAnswersAreRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -43,10 +43,11 @@ func (a *Agent) buildFaces(level *slog.LevelVar) error {
 		Checks:    []serve.Check{a.hearing},
 		Debugging: defaultOn(k.EnableDebuggingHandlers), Profiling: defaultOn(k.EnableProfilingHandler),
 		MirrorUID: a.mirrorUID, Forward: a.client, Containers: a.client, CheckpointsDir: filepath.Join(a.cfg.RootDir, "checkpoints"),
-		SplitLogStreams: a.cfg.Gate("PodLogsQuerySplitStreams"),
-		SystemLogQuery:  k.EnableSystemLogQuery != nil && *k.EnableSystemLogQuery,
-		Kubelet:         &a.cfg.Redacted().Kubelet, About: &serve.About{Version: Kubernetes, Started: time.Now()}, Flags: a.cfg.FlagValues, Log: a.log,
+		SplitLogStreams: a.cfg.Gate("PodLogsQuerySplitStreams"), OldWebSockets: !a.cfg.Gate("ExtendWebSocketsToKubelet"),
+		SystemLogQuery: k.EnableSystemLogQuery != nil && *k.EnableSystemLogQuery,
+		Kubelet:        &a.cfg.Redacted().Kubelet, About: &serve.About{Version: Kubernetes, Started: time.Now()}, Flags: a.cfg.FlagValues, Log: a.log,
 	}
+	a.closeFaces(&config)
 	if defaultOn(k.EnableSystemLogHandler) {
 		config.SystemLogsDir = "/var/log"
 	}
@@ -100,16 +101,6 @@ func (a *Agent) buildMetrics() {
 			return nil
 		},
 	})
-}
-
-// gates are the feature gates.
-func (a *Agent) gates() []metrics.Gate {
-	all := a.cfg.Gates()
-	out := make([]metrics.Gate, 0, len(all))
-	for _, g := range all {
-		out = append(out, metrics.Gate(g))
-	}
-	return out
 }
 
 // nodeStatus is what the status of each pod tells of the node.

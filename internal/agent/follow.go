@@ -12,10 +12,11 @@ import (
 
 // follow keeps what the workers should want: what the sources want, or nothing once everything is to end.
 func (a *Agent) follow(ctx context.Context) error {
+	counts := newCounting(a.cfg)
 	for {
 		snapshot, newer := a.merge.Cell().Get()
 		empty, emptied := a.emptied.Get()
-		w := worker.Wanted{Pods: snapshot.Pods, Ready: snapshot.Ready, Spoken: snapshot.Spoken}
+		w := worker.Wanted{Pods: counts.of(snapshot.Pods), Ready: snapshot.Ready, Spoken: snapshot.Spoken}
 		for _, p := range snapshot.Problems {
 			w.Doubt = w.Doubt || p.Unknown
 		}

@@ -40,7 +40,7 @@ func (a *Agent) gateConfig() access.Config {
 	k := &a.cfg.Kubelet
 	on := func(b *bool) bool { return b != nil && *b }
 	c := access.Config{
-		NodeName: a.host.Name, ClientCAFile: k.Authentication.X509.ClientCAFile,
+		NodeName: a.host.Name, ClientCAFile: k.Authentication.X509.ClientCAFile, Fixed: !a.cfg.Gate("ReloadKubeletClientCAFile"),
 		Tokens: on(k.Authentication.Webhook.Enabled), TokenTTL: k.Authentication.Webhook.CacheTTL.Duration,
 		Anonymous:   on(k.Authentication.Anonymous.Enabled),
 		AlwaysAllow: k.Authorization.Mode == kubelet.KubeletAuthorizationModeAlwaysAllow,
@@ -57,6 +57,7 @@ func (a *Agent) servingConfig() certs.ServingConfig {
 	k := &a.cfg.Kubelet
 	c := certs.ServingConfig{
 		CertFile: k.TLSCertFile, KeyFile: k.TLSPrivateKeyFile, CertDir: a.cfg.CertDir, NodeName: a.host.Name,
+		Fixed: !a.cfg.Gate("ReloadKubeletServerCertificateFile"), NamesSuffice: a.cfg.Gate("AllowDNSOnlyNodeCSR"),
 		Names: append([]string{a.host.Name}, a.ips.Value()...), Notes: a.note, Log: a.log,
 	}
 	if a.member != nil {

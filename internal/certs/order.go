@@ -39,8 +39,9 @@ func clientOrder(node string) order {
 	return order{signer: certv1.KubeAPIServerClientKubeletSignerName, node: node, usage: certv1.UsageClientAuth}
 }
 
-// servingOrder wants a certificate for the addresses of a node. ok is false while the node has none.
-func servingOrder(node string, addresses []corev1.NodeAddress) (o order, ok bool) {
+// servingOrder wants a certificate for the addresses of a node. ok is false while the node has no IP address, or, where names are enough,
+// nothing at all: a cloud tells of the addresses some time after the names.
+func servingOrder(node string, addresses []corev1.NodeAddress, namesSuffice bool) (o order, ok bool) {
 	o = order{signer: certv1.KubeletServingSignerName, node: node, usage: certv1.UsageServerAuth}
 	for _, a := range addresses {
 		ip, err := netip.ParseAddr(a.Address)
@@ -57,7 +58,7 @@ func servingOrder(node string, addresses []corev1.NodeAddress) (o order, ok bool
 	o.dns = slices.Compact(o.dns)
 	slices.SortFunc(o.ips, netip.Addr.Compare)
 	o.ips = slices.Compact(o.ips)
-	return o, len(o.dns)+len(o.ips) > 0
+	return o, len(o.ips) > 0 || namesSuffice && len(o.dns) > 0
 }
 
 // id tells orders apart.

@@ -23,6 +23,11 @@ type ServingConfig struct {
 	// Bootstrap has the certificate asked of the API (serverTLSBootstrap); the files, if any, serve until it is there.
 	// Without files and Bootstrap, Bosun makes a certificate and signs it itself.
 	Bootstrap bool
+	// Fixed has CertFile and KeyFile read once only: what others put there later waits for a restart (the gate
+	// ReloadKubeletServerCertificateFile off).
+	Fixed bool
+	// NamesSuffice has a certificate asked for also while the node has no IP address (the gate AllowDNSOnlyNodeCSR).
+	NamesSuffice bool
 	// CertDir is where certificates are kept that the API gave or Bosun made (--cert-dir).
 	CertDir  string
 	NodeName string
@@ -139,7 +144,7 @@ func (s *Serving) wish(p *pair, now time.Time) (w wish, renewAt time.Time, more 
 	if p != nil {
 		renewAt = p.renewAt()
 	}
-	o, ok := servingOrder(s.c.NodeName, addresses)
+	o, ok := servingOrder(s.c.NodeName, addresses, s.c.NamesSuffice)
 	if !ok || p != nil && o.metBy(p.leaf) && now.Before(renewAt) {
 		return wish{}, renewAt, more
 	}
@@ -178,6 +183,8 @@ func (s *Serving) load(now time.Time) (files []string) {
 				p, err = s.stopgap(p, err)
 			}
 		}
+	case s.c.Fixed && s.pair.Load() != nil:
+		return nil
 	default:
 		files = []string{s.c.CertFile, s.c.KeyFile}
 		p, err = loadPair(s.c.CertFile, s.c.KeyFile)

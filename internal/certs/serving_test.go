@@ -479,7 +479,7 @@ func TestServingConfigThatMakesNoSense(t *testing.T) {
 
 func TestServingOrderSkipsWhatIsNoAddress(t *testing.T) {
 	o, ok := servingOrder("n1", []corev1.NodeAddress{address(corev1.NodeInternalIP, "nonsense"), address(corev1.NodeInternalIP, "::ffff:10.0.0.7"),
-		address(corev1.NodeInternalIP, "fe80::1%eth0"), address(corev1.NodeHostName, ""), address("Odd", "10.0.0.9"), address(corev1.NodeExternalIP, "10.0.0.7")})
+		address(corev1.NodeInternalIP, "fe80::1%eth0"), address(corev1.NodeHostName, ""), address("Odd", "10.0.0.9"), address(corev1.NodeExternalIP, "10.0.0.7")}, false)
 	if !ok || len(o.dns) != 0 || len(o.ips) != 2 {
 		t.Fatalf("order %+v, %v", o, ok)
 	}
@@ -491,7 +491,38 @@ func TestServingOrderSkipsWhatIsNoAddress(t *testing.T) {
 	if leaf.Subject.CommonName = "system:node:n2"; o.metBy(leaf) {
 		t.Error("another node's certificate meets the order")
 	}
-	if _, ok := servingOrder("n1", nil); ok {
+	if _, ok := servingOrder("n1", nil, true); ok {
 		t.Error("an order without any address")
 	}
+	names := []corev1.NodeAddress{address(corev1.NodeHostName, "n1")}
+	for _, suffice := range []bool{false, true} {
+		if _, ok := servingOrder("n1", names, suffice); ok != suffice {
+			t.Errorf("a name alone: ordered %v, want %v", ok, suffice)
+		}
+	}
+}
+
+// With the gate ReloadKubeletServerCertificateFile off, files count as they were at the start.
+func TestServingFilesAreReadOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *node) {
+		now := time.Now()
+		n.putPair("serving", "n1", now.Add(-time.Hour), now.Add(30*day))
+		c := n.servingConfig()
+		c.CertFile, c.KeyFile, c.Fixed = filepath.Join(n.dir, "serving.crt"), filepath.Join(n.dir, "serving.key"), true
+		s, err := NewServing(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := background(t, s.Run)
+		defer stop()
+		first, err := s.GetCertificate(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.putPair("serving", "n1", now, now.Add(60*day))
+		time.Sleep(day)
+		if got, err := s.GetCertificate(nil); err != nil || got != first {
+			t.Errorf("another certificate is shown: %v", err)
+		}
+	})
 }

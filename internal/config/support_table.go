@@ -149,10 +149,12 @@ func fieldSupport() []support {
 // stand for what Bosun does anyway. All others are accepted, and listed when they are set to another value than usual.
 func honouredGates() []string {
 	return []string{
-		"ContextualLogging", "CustomCPUCFSQuotaPeriod", "DefaultPodSysctls", "EventedPLEG", "GracefulNodeShutdown",
+		"AllowDNSOnlyNodeCSR", "ComponentFlagz", "ComponentStatusz", "ContainerCheckpoint", "ContainerRestartRules",
+		"ContextualLogging", "CustomCPUCFSQuotaPeriod", "DefaultPodSysctls", "EventedPLEG", "ExtendWebSocketsToKubelet", "GracefulNodeShutdown",
 		"GracefulNodeShutdownBasedOnPodPriority", "KubeletCrashLoopBackOffMax", "KubeletEnsureSecretPulledImages",
 		"KubeletServiceAccountTokenForCredentialProviders", "LoggingAlphaOptions",
-		"LoggingBetaOptions", "MemoryQoS", "NodeLogQuery", "QOSReserved", "RotateKubeletServerCertificate",
+		"LoggingBetaOptions", "MemoryQoS", "NodeLogQuery", "PodLevelResources", "PodLogsQuerySplitStreams", "QOSReserved",
+		"ReloadKubeletClientCAFile", "ReloadKubeletServerCertificateFile", "RestartAllContainersOnContainerExits", "RotateKubeletServerCertificate",
 	}
 }
 

@@ -71,7 +71,7 @@ func (f *Faces) stream(w http.ResponseWriter, r *http.Request, kind string, open
 		return
 	}
 	f.tell(r, kind)
-	if websocket.IsWebSocketUpgrade(r) && offers(r, channelsV5) {
+	if !f.cfg.OldWebSockets && websocket.IsWebSocketUpgrade(r) && offers(r, channelsV5) {
 		f.channels(w, r, at, q)
 		return
 	}

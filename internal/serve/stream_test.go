@@ -383,3 +383,19 @@ func (w through) Exec(ctx context.Context, r *cri.ExecRequest) (string, error) {
 	at, err := w.asked.Exec(ctx, r)
 	return strings.Replace(at, w.box.at, w.wire.at, 1), err
 }
+
+// With the gate ExtendWebSocketsToKubelet off, the runtime chooses the protocol, and it does not know the newest one.
+func TestOldWebSockets(t *testing.T) {
+	b, p := newBox(t), newPKI(t)
+	s := newScene(t, func(c *Config) { c.Streams, c.OldWebSockets = asked{b}, true })
+	at, _ := secure(t, s, p, &config.KubeletConfiguration{})
+	d := websocket.Dialer{TLSClientConfig: p.trusting(true), Subprotocols: []string{"v5.channel.k8s.io", "v4.channel.k8s.io"}}
+	ws, _, err := d.Dial("wss://"+at+"/exec/default/web-node/app?command=cat&input=1&output=1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ws.Close()
+	if got := ws.Subprotocol(); got != "v4.channel.k8s.io" {
+		t.Errorf("speaks %q", got)
+	}
+}
