@@ -248,7 +248,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	}, a.sources, a.faces))
 	stop()
 	ledgers.Wait()
-	return errors.Join(a.client.Close(), a.ids.Close(), a.ledger.Close())
+	errs := []error{a.client.Close(), a.ids.Close(), a.ledger.Close()}
+	if a.drivers != nil {
+		errs = append(errs, a.drivers.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // Name is the node's name.

@@ -9,7 +9,7 @@
 //
 // Reads: the facts of the node, the node's own object as it is followed, whether the API server has come back.
 // Writes: the Node object of this node: its existence, its default labels and own annotations, its status; the lease of
-// that name; State; notes about the node. Nobody else in the agent writes these objects.
+// that name; State; notes about the node. Nobody else in the agent writes these objects, but for what package csinode says of CSI drivers.
 // Goroutines: two, one for the node and one for the lease.
 // Stops when: its context ends. Nothing is written then: a node whose agent has ended for a moment stays as it is.
 package heartbeat
