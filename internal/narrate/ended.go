@@ -116,6 +116,9 @@ func mountFailed(d *pod.Desired, m plan.Memory, o plan.Outcome) []note.Note {
 			missing = append(missing, v.Name)
 		}
 	}
+	if len(missing) == 0 { // all were there once: containers go on with what they have
+		return notes
+	}
 	return append(notes, one(d, "", note.Warning, reason.FailedMount, fmt.Sprintf(
 		unmounted+" unmounted volumes=[%s], unattached volumes=[], failed to process volumes=[]: timed out waiting for the condition",
 		strings.Join(missing, " ")), o.Ended)...)

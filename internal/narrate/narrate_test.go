@@ -134,6 +134,12 @@ func TestEnded(t *testing.T) {
 			[]string{"Warning FailedCreatePodSandBox | Failed to create pod sandbox: no network"}},
 		"172 a mount": {plan.Outcome{Effect: plan.Effect{Kind: plan.SetupVolume, Volume: "data"}, Failed: fault("", "hostPath type check failed: /x is not a directory")},
 			[]string{`Warning FailedMount | MountVolume.SetUp failed for volume "data" : hostPath type check failed: /x is not a directory`}},
+		"171 a volume that says by itself what failed": {
+			plan.Outcome{Effect: plan.Effect{Kind: plan.SetupVolume, Volume: "data"}, Failed: fault(reason.FailedMount, `MountVolume.MountDevice failed for volume "pv" : x`)},
+			[]string{`Warning FailedMount | MountVolume.MountDevice failed for volume "pv" : x`}},
+		"185 a volume that does not grow": {
+			plan.Outcome{Effect: plan.Effect{Kind: plan.SetupVolume, Volume: "data"}, Failed: fault(reason.VolumeResizeFailed, "NodeExpandVolume failed")},
+			[]string{`Warning VolumeResizeFailed | NodeExpandVolume failed`}},
 		"364 the cgroup": {plan.Outcome{Effect: plan.Effect{Kind: plan.MakePod}, Failed: fault("", "no space")},
 			[]string{"Warning FailedCreatePodContainer | unable to ensure pod container exists: no space"}},
 		"314 an end that fails":  {plan.Outcome{Effect: app(plan.StopContainer), Failed: fault("", "shim is gone")}, []string{"Warning FailedKillPod | error killing pod: shim is gone"}},
