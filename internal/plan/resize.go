@@ -39,10 +39,12 @@ type Resizing struct {
 	At time.Time `json:"at"`
 }
 
-// GivenTo is what the runtime was told last of one container instance.
+// GivenTo is what the runtime was told last of one container instance, and what it was to be told when that is not known to have
+// come about: it may have one or the other.
 type GivenTo struct {
 	ID string `json:"id,omitempty"`
 	Given
+	Tried *Given `json:"tried,omitempty"`
 }
 
 // allocate decides what the pod is given. What is asked for when it is admitted is what it gets; another wish needs another
@@ -105,7 +107,7 @@ func (d *draft) grant(to *Allocation) {
 		c := &d.obs.Containers[i]
 		spec, _ := pod.FindContainer(before, c.Name)
 		if _, known := d.mem.given(c); !known && spec != nil && (c.Live() || c.State == pod.Created) {
-			d.remember(c.Name, func(m *ContainerMemory) { m.Given = GivenTo{c.ID, GivenOf(before, spec)} })
+			d.remember(c.Name, func(m *ContainerMemory) { m.Given = GivenTo{ID: c.ID, Given: GivenOf(before, spec)} })
 		}
 	}
 	granted := *to
@@ -150,7 +152,7 @@ func (d *draft) resize() {
 	stale, shrink := d.stale()
 	for _, e := range stale {
 		if !shrink || e.Lowers {
-			d.wantOfRuntime(e)
+			d.change(e)
 		}
 	}
 	if d.mem.Kept.Resizing == nil || len(stale) > 0 || d.restarting() {
@@ -179,16 +181,46 @@ func (d *draft) stale() (changes []Effect, shrink bool) {
 			return
 		}
 		now, to := d.mem.GivenTo(last, d.in.Desired.Pod), GivenOf(d.in.Desired.Pod, c)
-		if now == to {
+		lowers := to.LowersMemory(now)
+		switch tried := d.tried(last); {
+		case tried != nil:
+			lowers = lowers || to.LowersMemory(*tried)
+		case now == to:
 			return
 		}
-		lowers := to.LowersMemory(now)
 		shrink = shrink || lowers
 		changes = append(changes, Effect{
 			Kind: UpdateContainer, Container: c.Name, ID: last.ID, Attempt: last.Attempt, Given: to, Lowers: lowers, Content: mark,
 		})
 	})
 	return changes, shrink
+}
+
+// tried is what the runtime was to be told of an instance, if it is not known whether it was; nil otherwise.
+func (d *draft) tried(c *pod.Container) *Given {
+	if g := d.mem.Kept.Containers[c.Name].Given; g.ID == c.ID {
+		return g.Tried
+	}
+	return nil
+}
+
+// change wants an instance changed. Before, it is remembered that this may have come about.
+func (d *draft) change(e Effect) {
+	if !d.wantOfRuntime(e) {
+		return
+	}
+	for _, f := range d.in.InFlight { // what is under way was remembered; it comes to its end first
+		if f.Kind == UpdateContainer && f.ID == e.ID {
+			return
+		}
+	}
+	if now := d.mem.Kept.Containers[e.Container].Given; now.ID != e.ID || now.Tried == nil || *now.Tried != e.Given {
+		was := d.mem.GivenTo(d.obs.Container(e.ID), d.in.Desired.Pod)
+		if tried := now.Tried; now.ID == e.ID && tried != nil && was.LowersMemory(*tried) { // it may have as much as that
+			was.Memory, was.Pod.Memory = tried.Memory, tried.Pod.Memory
+		}
+		d.remember(e.Container, func(m *ContainerMemory) { m.Given = GivenTo{e.ID, was, &e.Given} })
+	}
 }
 
 // ending tells whether an instance has to end anyway.
@@ -256,7 +288,7 @@ func learnResize(m *Memory, e Effect) {
 			k.Containers = map[string]ContainerMemory{}
 		}
 		c := k.Containers[e.Container]
-		c.Given = GivenTo{e.ID, e.Given}
+		c.Given = GivenTo{ID: e.ID, Given: e.Given}
 		k.Containers[e.Container] = c
 	case SettlePod:
 		if k.Allocated == nil || k.Allocated.mark() != e.Content {

@@ -186,6 +186,7 @@ func (a *Agent) Save(_ context.Context, uid types.UID, r plan.Record) error {
 		return errors.New("dead")
 	}
 	if w.faults.LedgerFull {
+		w.refused[uid] = true
 		return errLedgerFull
 	}
 	before := w.ledger[uid].Kept.Stop
@@ -199,8 +200,9 @@ func (a *Agent) Save(_ context.Context, uid types.UID, r plan.Record) error {
 	if after != nil && (after.Cause == plan.Removed || after.Cause == plan.Orphaned) && !w.mayEnd(a.wanted.Value(), uid) {
 		w.violate("%s: stopped before all sources have spoken", uid)
 	}
-	w.checkGrant(uid, &r)
+	a.checkGrant(uid, &r)
 	w.ledger[uid] = roundTrip(r)
+	delete(w.refused, uid)
 	return nil
 }
 

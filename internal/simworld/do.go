@@ -123,7 +123,7 @@ func failed(message string, class plan.Class) plan.Outcome {
 
 // checkBegin looks for effects that must not begin.
 func (w *World) checkBegin(d *pod.Desired, e plan.Effect) {
-	if w.faults.LedgerFull { // what cannot be remembered may be decided anew after a crash; freeing goes on all the same
+	if w.faults.LedgerFull || w.refused[d.UID()] { // what cannot be remembered may be decided anew after a crash; freeing goes on all the same
 		delete(w.deadlines, e.ID)
 		return
 	}
@@ -234,12 +234,13 @@ func (w *World) do(d *pod.Desired, e plan.Effect) plan.Outcome {
 	case plan.StartContainer:
 		return w.startContainer(d, e)
 	case plan.RemoveContainer:
+		v := pod.Container{ID: e.ID, Name: e.Container, Attempt: e.Attempt} // it may be gone already: then it is no other way
 		if c := w.containers[e.ID]; c != nil {
 			delete(w.containers, e.ID)
-			v := c.view()
-			v.State = pod.Gone
-			return plan.Outcome{Report: &pod.Report{Own: true, Began: time.Now(), Containers: []pod.Container{v}}}
+			v = c.view()
 		}
+		v.State = pod.Gone
+		return plan.Outcome{Report: &pod.Report{Own: true, Began: time.Now(), Containers: []pod.Container{v}}}
 	case plan.StopSandbox:
 		if s := w.sandboxes[e.ID]; s != nil {
 			w.stopSandbox(s)

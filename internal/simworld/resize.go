@@ -17,17 +17,18 @@ func (w *World) SetCapacity(milli int64) {
 	w.capacity = milli
 }
 
-// Given is how many thousandths of a CPU the pods of the node were given that are not ending, or still run.
-func (w *World) Given() int64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.givenBut("")
+// Given is how many thousandths of a CPU the pods of the node were given that are wanted and not ending, or still run.
+func (a *Agent) Given() int64 {
+	a.world.mu.Lock()
+	defer a.world.mu.Unlock()
+	return a.givenBut("")
 }
 
-func (w *World) givenBut(uid types.UID) int64 {
+func (a *Agent) givenBut(uid types.UID) int64 {
+	w, wanted := a.world, a.wanted.Value().Pods
 	sum := int64(0)
 	for other, r := range w.ledger {
-		if other != uid && !r.Kept.Admitted.IsZero() && (r.Kept.Stop == nil || w.runs(other)) {
+		if other != uid && !r.Kept.Admitted.IsZero() && (r.Kept.Stop == nil && wanted[other] != nil || w.runs(other)) {
 			sum += requested(r.Kept.Allocated)
 		}
 	}
@@ -58,12 +59,13 @@ func requested(a *plan.Allocation) int64 {
 }
 
 // checkGrant holds that no pod is given what others have.
-func (w *World) checkGrant(uid types.UID, r *plan.Record) {
+func (a *Agent) checkGrant(uid types.UID, r *plan.Record) {
+	w := a.world
 	before := w.ledger[uid].Kept
-	if w.capacity == 0 || r.Kept.Admitted.IsZero() || !before.Admitted.IsZero() && requested(r.Kept.Allocated) <= requested(before.Allocated) {
+	if w.capacity == 0 || r.Kept.Stop != nil || r.Kept.Admitted.IsZero() || !before.Admitted.IsZero() && requested(r.Kept.Allocated) <= requested(before.Allocated) {
 		return
 	}
-	if sum := w.givenBut(uid) + requested(r.Kept.Allocated); sum > w.capacity {
+	if sum := a.givenBut(uid) + requested(r.Kept.Allocated); sum > w.capacity {
 		w.violate("%s: pods are given %d thousandths of a CPU, and the node has %d", uid, sum, w.capacity)
 	}
 }

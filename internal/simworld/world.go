@@ -34,11 +34,13 @@ type World struct {
 	capacity int64
 	dirs     map[types.UID]bool
 	ledger   map[types.UID]plan.Record
-	names    map[types.UID]string // full names, for the check that no two versions of a pod run
-	sources  map[types.UID]pod.Source
-	nextID   int
-	agent    *Agent
-	scripts  map[string]Script
+	// refused are the pods of which the ledger has not got what was to be saved last.
+	refused map[types.UID]bool
+	names   map[types.UID]string // full names, for the check that no two versions of a pod run
+	sources map[types.UID]pod.Source
+	nextID  int
+	agent   *Agent
+	scripts map[string]Script
 
 	// Faults, changed by tests while the world runs; under mu through Change.
 	faults Faults
@@ -130,7 +132,7 @@ func New(seed uint64) *World {
 	return &World{
 		rand:      rand.New(rand.NewPCG(seed, 0xb05)),
 		sandboxes: map[string]*sandbox{}, containers: map[string]*container{}, volumes: map[types.UID]map[string]uint64{}, objects: map[types.UID]object{},
-		cgroups: map[types.UID]bool{}, memory: map[types.UID]int64{}, dirs: map[types.UID]bool{}, ledger: map[types.UID]plan.Record{},
+		cgroups: map[types.UID]bool{}, memory: map[types.UID]int64{}, dirs: map[types.UID]bool{}, ledger: map[types.UID]plan.Record{}, refused: map[types.UID]bool{},
 		names: map[types.UID]string{}, sources: map[types.UID]pod.Source{}, scripts: map[string]Script{}, preStops: map[string]int{}, deadlines: map[string]time.Time{}, postStarts: map[string]int{},
 		faults: Faults{SlowMost: 20 * time.Millisecond},
 	}

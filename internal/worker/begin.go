@@ -142,7 +142,8 @@ func (s *Set) add(d *pod.Desired, node Node) *running {
 		r.full = pod.FullNameOf(d.Pod)
 	}
 	s.workers[uid] = r
-	w.inbox.mark(w.memory, w.size(d), 0)
+	w.inbox.mark(w.memory)
+	w.inbox.size(w.memory.Kept, w.size(d), 0)
 	return r
 }
 

@@ -67,18 +67,26 @@ func (b *inbox) tell(d *pod.Desired, f plan.Facts) {
 	}
 }
 
-// mark notes what the worker decided, and tells whether that changes what other pods may do.
-func (b *inbox) mark(m plan.Memory, sized *pod.Desired, heard uint64) bool {
+// size notes what the pod has of the node, which must be safe in the ledger: what it has given back others may have. It tells
+// whether that changes what other pods may have.
+func (b *inbox) size(k plan.Kept, sized *pod.Desired, heard uint64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	given := m.Kept.Allocated
-	resized := b.in.allocated != nil && b.in.allocated != given || given != nil && sized != b.in.desired && b.in.sized != sized
-	b.in.sized, b.in.allocated, b.in.pending, b.in.heard = nil, given, m.Kept.Pending, heard
+	given := k.Allocated
+	changed := b.in.allocated != nil && b.in.allocated != given || given != nil && sized != b.in.desired && b.in.sized != sized
+	b.in.sized, b.in.allocated, b.in.pending, b.in.heard = nil, given, k.Pending, heard
 	if given != nil {
 		b.in.sized = sized
 	}
+	return changed
+}
+
+// mark notes what the worker decided, and tells whether that changes what other pods may do.
+func (b *inbox) mark(m plan.Memory) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	stopping, released := m.Kept.Stop != nil, m.Stage >= plan.Cleaning
-	changed := resized || stopping != b.in.stopping || released != b.in.released
+	changed := stopping != b.in.stopping || released != b.in.released
 	b.in.stopping, b.in.admitted, b.in.released = stopping, !m.Kept.Admitted.IsZero(), released
 	return changed
 }

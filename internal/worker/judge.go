@@ -22,7 +22,10 @@ func (s *Set) judge(listed, ready bool) {
 		case in.released:
 		case in.stopping:
 			ending = append(ending, w.share(in))
-		case !in.desired.Wanted:
+		case !in.desired.Wanted: // it is about to end
+			if in.admitted || len(in.observed.Containers) > 0 {
+				ending = append(ending, w.share(in))
+			}
 		case w.verdict.Judged && w.verdict.Admit:
 			residents = append(residents, resident{running: w, in: in})
 		case w.verdict.Judged:

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -77,6 +78,34 @@ var sweeps = []struct {
 		edited := *p
 		edited.Pod = p.Pod.DeepCopy()
 		edited.Pod.Spec.Containers[0].Image = "quiet"
+		s.want(&edited)
+		time.Sleep(time.Minute)
+	}},
+	{"other resources", func(s *sweep) {
+		p := s.full("web")
+		s.size(p, "100m", "32Mi")
+		s.want(p)
+		time.Sleep(time.Minute)
+		s.cut()
+		edited := *p
+		edited.Pod = p.Pod.DeepCopy()
+		s.size(&edited, "200m", "64Mi")
+		edited.Pod.Spec.Containers[0].Resources.Limits[v1.ResourceMemory] = resource.MustParse("8Mi")
+		s.want(&edited)
+		time.Sleep(time.Minute)
+	}},
+	{"other resources, for new instances", func(s *sweep) {
+		p := s.full("web")
+		s.size(p, "100m", "32Mi")
+		for i := range p.Pod.Spec.Containers {
+			p.Pod.Spec.Containers[i].ResizePolicy = []v1.ContainerResizePolicy{{ResourceName: v1.ResourceMemory, RestartPolicy: v1.RestartContainer}}
+		}
+		s.want(p)
+		time.Sleep(time.Minute)
+		s.cut()
+		edited := *p
+		edited.Pod = p.Pod.DeepCopy()
+		s.size(&edited, "200m", "16Mi")
 		s.want(&edited)
 		time.Sleep(time.Minute)
 	}},
@@ -308,6 +337,16 @@ func (s *sweep) pod(name string, policy v1.RestartPolicy, images ...string) *pod
 	return d
 }
 
+// size gives all containers of a pod CPU and memory.
+func (s *sweep) size(d *pod.Desired, cpu, memory string) {
+	for _, list := range [][]v1.Container{d.Pod.Spec.InitContainers, d.Pod.Spec.Containers} {
+		for i := range list {
+			all := v1.ResourceList{v1.ResourceCPU: resource.MustParse(cpu), v1.ResourceMemory: resource.MustParse(memory)}
+			list[i].Resources = v1.ResourceRequirements{Requests: all, Limits: all.DeepCopy()}
+		}
+	}
+}
+
 // full makes a pod with an init container, a sidecar, hooks and volumes, one of whose containers ignores TERM.
 func (s *sweep) full(name string) *pod.Desired {
 	d := s.pod(name, v1.RestartPolicyAlways, "slow", "stubborn", "run")
@@ -363,8 +402,8 @@ func (s *sweep) result() swept {
 		if p.Remembered != nil && p.Remembered.Stop != nil {
 			stop = string(p.Remembered.Stop.Cause)
 		}
-		end = append(end, fmt.Sprintf("%s: %d ready, running %v, ended %v, %d volumes, cgroup %v, dir %v, remembered %v, stop %s, owed %v", d.UID(),
-			p.ReadySandboxes, p.Running, slices.Sorted(maps.Keys(p.Exited)), p.Volumes, p.Cgroup, p.Dir, p.Remembered != nil, stop, s.owed(d)))
+		end = append(end, fmt.Sprintf("%s: %d ready, running %v, ended %v, %d volumes, cgroup %v, dir %v, remembered %v, stop %s, owed %v, given %v of %d", d.UID(),
+			p.ReadySandboxes, p.Running, slices.Sorted(maps.Keys(p.Exited)), p.Volumes, p.Cgroup, p.Dir, p.Remembered != nil, stop, s.owed(d), p.Given, p.Memory))
 		for _, n := range p.Attempts {
 			out.attempts += int(n)
 		}

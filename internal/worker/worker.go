@@ -72,7 +72,10 @@ func (w *worker) run(ctx context.Context) bool {
 		w.tellResized(in, p.Memory.Kept)
 		w.memory = p.Memory
 		sized := w.size(in.desired)
-		changed := w.inbox.mark(w.memory, sized, in.told)
+		changed := w.inbox.mark(w.memory)
+		if w.unsaved == nil {
+			changed = w.inbox.size(w.memory.Kept, sized, in.told) || changed
+		}
 		if changed || w.memory.Stage == plan.Waiting && !in.facts.Verdict.Judged && !in.observed.Inspected.IsZero() {
 			w.poke()
 		}
