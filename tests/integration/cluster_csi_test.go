@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/bosun-project/bosun/internal/testbed"
 	"github.com/bosun-project/bosun/internal/testbed/controlplane"
@@ -167,7 +168,14 @@ func attachAll(t *testing.T, m *member, driver string) *storage.VolumeAttachment
 // when it is not in use there any more (behaviours 174, 193).
 func TestAttachedVolumesOverCrashes(t *testing.T) {
 	t.Parallel()
-	m := quietMemberOn(t, testbed.Options{Images: []string{"busybox"}}, controlplane.Shared(t), "")
+	plane := controlplane.Shared(t)
+	x := plane.StartProxy(t)
+	m := quietMemberOn(t, testbed.Options{Images: []string{"busybox"}}, plane, "")
+	kubeconfig, err := x.NodeKubeconfig(m.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.set("kubeconfig", kubeconfig)
 	m.start(t)
 	m.untilReady(t)
 	ns := m.plane.Namespace(t)
@@ -211,6 +219,16 @@ func TestAttachedVolumesOverCrashes(t *testing.T) {
 	if now := g.untilReady(); apiStatus(now, "app").ContainerID != apiStatus(p, "app").ContainerID {
 		t.Error("the container was started again")
 	}
+	m.kill(t) // a container that ends while the API server is away starts again with its volume
+	x.Inject(controlplane.Fault{Status: 503})
+	m.start(t)
+	_, id, _ := strings.Cut(apiStatus(p, "app").ContainerID, "://")
+	if _, err := m.runtime.StopContainer(t.Context(), &runtimeapi.StopContainerRequest{ContainerId: id}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error { return containsAll(g.says("app", 1), "csi-attached", "written") })
+	x.Heal()
+	m.untilReady(t)
 	release = d.Hang("NodeUnpublishVolume")
 	g.remove()
 	d.Await(t, "NodePublishVolume", 1)
