@@ -95,7 +95,7 @@ func TestValidate(t *testing.T) {
 }
 
 func TestErrorsHaveAClassAndNoSecrets(t *testing.T) {
-	real, _, d := registered(t, csidriver.Options{}, 200*time.Millisecond)
+	real, _, d := registered(t, csidriver.Options{}, 3*time.Second) // registering must fit in, too
 	v := csi.Volume{Handle: "h", Secrets: map[string]string{"password": "hunter22"}}
 	real.Fail("NodeStageVolume", status.Error(codes.Unavailable, "cannot log in with hunter22"))
 	err := d.Stage(t.Context(), v, t.TempDir())
