@@ -114,7 +114,7 @@ func (a *Agent) fixedFacts() nodestatus.Facts {
 		KubeletVersion: Kubernetes, InUserNamespace: &who.UserNamespace, Port: k.Port, MostImages: 50,
 		// WebSockets need no translation by the API server on their way to this node; and the scheduler places a pod with a rule that
 		// restarts all its containers only where that is declared (behaviour 114).
-		DeclaredFeatures: a.declared("ExtendWebSocketsToKubelet", "RestartAllContainersOnContainerExits"),
+		DeclaredFeatures: a.declared("ExtendWebSocketsToKubelet", "InPlacePodLevelResourcesVerticalScaling", "RestartAllContainersOnContainerExits"),
 	}
 	for _, ip := range a.cfg.NodeIPs {
 		if !ip.IsUnspecified() {

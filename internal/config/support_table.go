@@ -151,7 +151,7 @@ func honouredGates() []string {
 	return []string{
 		"AllowDNSOnlyNodeCSR", "ComponentFlagz", "ComponentStatusz", "ContainerCheckpoint", "ContainerRestartRules",
 		"ContextualLogging", "CustomCPUCFSQuotaPeriod", "DefaultPodSysctls", "EventedPLEG", "ExtendWebSocketsToKubelet", "GracefulNodeShutdown",
-		"GracefulNodeShutdownBasedOnPodPriority", "KubeletCrashLoopBackOffMax", "KubeletEnsureSecretPulledImages",
+		"GracefulNodeShutdownBasedOnPodPriority", "InPlacePodLevelResourcesVerticalScaling", "KubeletCrashLoopBackOffMax", "KubeletEnsureSecretPulledImages",
 		"KubeletServiceAccountTokenForCredentialProviders", "LoggingAlphaOptions",
 		"LoggingBetaOptions", "MemoryQoS", "NodeLogQuery", "PodLevelResources", "PodLogsQuerySplitStreams", "QOSReserved",
 		"ReloadKubeletClientCAFile", "ReloadKubeletServerCertificateFile", "RestartAllContainersOnContainerExits", "RotateKubeletServerCertificate",

@@ -8,7 +8,7 @@ import (
 
 // draft is a plan being written. It never leaves Next.
 type draft struct {
-	// in.Desired is the pod with the resources it was given; wanted is as its source says.
+	// in.Desired is the pod with the resources it was given, until it has to stop; wanted is as its source says.
 	in     Input
 	wanted *pod.Desired
 	mem    Memory

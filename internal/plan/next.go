@@ -112,7 +112,6 @@ type Wait struct {
 // Next is the one decision of a pod's life. The same input gives the same plan.
 func Next(in Input) Plan {
 	d := &draft{in: in, wanted: in.Desired, mem: in.Memory.Clone(), obs: in.Observed}
-	d.in.Desired = Allocated(in.Desired, in.Memory.Kept.Allocated)
 	d.mem.Kept.rebase(in.Now) // the clock may be set back while the agent runs
 	for range int(Done) + 2 { // each pass but the last moves to another stage; Preparing can be entered twice
 		before := d.mem.Stage

@@ -59,9 +59,13 @@ func (d *draft) allocate() {
 	if k.Allocated == nil { // nobody remembers: it was admitted before this was remembered at all
 		k.Allocated = d.firstAllocation()
 	}
-	switch answer := d.in.Facts.Resize; {
-	case k.Allocated.asks(d.wanted.Pod):
+	d.in.Desired = d.wanted
+	if k.Allocated.asks(d.wanted.Pod) {
 		k.Pending = nil
+		return
+	}
+	d.in.Desired = Allocated(d.wanted, k.Allocated)
+	switch answer := d.in.Facts.Resize; {
 	case answer.Of == nil || !answer.Of.asks(d.wanted.Pod):
 		d.wait(Wait{For: "resize", Detail: "other resources are wanted; the node has not said yet whether it has them"})
 	case answer.Fits:
@@ -76,7 +80,6 @@ func (d *draft) allocate() {
 			k.Pending = &Pending{Reason: answer.Reason, Message: answer.Message, Generation: d.wanted.Pod.Generation, Since: since}
 		}
 	}
-	d.in.Desired = Allocated(d.wanted, k.Allocated)
 }
 
 // firstAllocation is what a pod has that nobody remembers having given it anything: what an earlier agent said that its
@@ -114,6 +117,7 @@ func (d *draft) grant(to *Allocation) {
 	granted.Generation, granted.Resized = d.wanted.Pod.Generation, true
 	d.mem.Kept.Allocated, d.mem.Kept.Pending = &granted, nil
 	d.mem.Kept.Resizing = &Resizing{At: d.in.Now}
+	d.in.Desired = d.wanted
 }
 
 // given is what the runtime was told of an instance, if that is known.

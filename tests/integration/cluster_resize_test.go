@@ -131,6 +131,7 @@ func TestResize(t *testing.T) {
 	t.Parallel()
 	m := ownMember(t)
 	t.Run("in place", func(t *testing.T) { resizeInPlace(t, m) })
+	t.Run("as a whole", func(t *testing.T) { resizeWhole(t, m) })
 	t.Run("room", func(t *testing.T) { resizeDeferred(t, m) })
 }
 
@@ -169,9 +170,9 @@ spec:
 	}
 	g.sameLimits("main while its memory is in use", g.inCgroup("burstable", "main"), 204, 40000, 96)
 	same(t, "what main has while its memory is in use", sizesOf(apiStatus(p, "main")), "cpu=200m/400m memory=32Mi/96Mi")
+	g.untilEvents(`ResizeError: Pod resize error: {`)
 	m.restart(t)
 	g.until("still told so", inUse)
-	g.untilEvents(`ResizeError: Pod resize error: {`)
 	g.resize("main cpu=100m/100m memory=16Mi/48Mi")
 	g.untilSized("main", "cpu=100m/100m memory=16Mi/48Mi")
 	g.sameLimits("main with less", g.inCgroup("burstable", "main"), 102, 10000, 48)
@@ -193,6 +194,35 @@ spec:
 	if err == nil || !strings.Contains(out+err.Error(), "QOS") && !strings.Contains(out+err.Error(), "QoS") { // that would make it guaranteed
 		t.Errorf("a resize to another class: %v\n%s", err, out)
 	}
+}
+
+// A pod that asks for something as a whole is resized as a whole; its containers without limits have the pod's (behaviours 217,
+// 230).
+func resizeWhole(t *testing.T, m *member) {
+	g := m.create(t, m.plane.Namespace(t), "whole", `
+spec:
+  resources: {requests: {cpu: 100m, memory: 32Mi}, limits: {cpu: 200m, memory: 64Mi}}
+  containers: [{name: main, image: BOX}]
+`)
+	g.untilReady()
+	g.sameLimits("the pod at first", g.inCgroup("burstable", ""), 102, 20000, 64)
+	m.kubectl(t, g.ns, "patch", "pod", "whole", "--subresource", "resize", "--patch",
+		`{"spec": {"resources": {"requests": {"cpu": "200m", "memory": "32Mi"}, "limits": {"cpu": "400m", "memory": "96Mi"}}}}`)
+	g.until("resized as a whole", func(p *v1.Pod) bool {
+		if p.Status.Resources == nil || resizing(p) != "" {
+			return false
+		}
+		has, of := p.Status.Resources.Limits[v1.ResourceMemory], p.Status.AllocatedResources[v1.ResourceCPU]
+		return has.String() == "96Mi" && of.String() == "200m"
+	})
+	g.sameLimits("the pod with more", g.inCgroup("burstable", ""), 204, 40000, 96)
+	sure := m.create(t, g.ns, "guaranteed",
+		"spec: {containers: [{name: main, image: BOX, resources: {limits: {cpu: 100m, memory: 32Mi}}}]}")
+	sure.untilReady()
+	sure.resize("main cpu=200m/200m memory=32Mi/32Mi")
+	sure.untilSized("main", "cpu=200m/200m memory=32Mi/32Mi")
+	sure.sameLimits("a guaranteed pod with more", sure.inCgroup("", ""), 204, 20000, 32)
+	g.sameLimits("its container with more", g.inCgroup("burstable", "main"), 2, 40000, 96)
 }
 
 // A resize that does not fit waits, over a crash of the agent, and is granted as soon as another pod leaves
