@@ -266,7 +266,7 @@ func waiting(w worker.Waiting, now time.Time) string {
 // sayRunning speaks of a pod that nothing is done for.
 func sayRunning(p *Pod, now time.Time) string {
 	if p.Containers > 0 && p.Ready == p.Containers {
-		return fmt.Sprintf("is running: %s ready%s", containers(p.Ready), since(p, now))
+		return fmt.Sprintf("is running: %s ready%s%s", containers(p.Ready), since(p, now), resizing(p, now))
 	}
 	var open []string
 	for i := range p.Parts {
@@ -287,6 +287,16 @@ func sayRunning(p *Pod, now time.Time) string {
 		return "is in stage " + p.Stage
 	}
 	return fmt.Sprintf("is not ready (%d of %d): %s", p.Ready, p.Containers, strings.Join(open, "; "))
+}
+
+// resizing tells of other resources that a pod is wanted with and has not got.
+func resizing(p *Pod, now time.Time) string {
+	for _, w := range p.Waits {
+		if w.For == "resize" {
+			return "; it has not got the resources it asks for: waits for a " + waiting(w, now)
+		}
+	}
+	return ""
 }
 
 func containers(n int) string {
