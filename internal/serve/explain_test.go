@@ -65,10 +65,6 @@ var stories = []story{
 	{"running, one not ready", func(_ *worker.Entry, s *v1.PodStatus) {
 		s.ContainerStatuses = []v1.ContainerStatus{runningStatus("app", true, time.Hour), runningStatus("log", false, time.Hour)}
 	}},
-	{"running, a resize waits", func(e *worker.Entry, s *v1.PodStatus) {
-		s.ContainerStatuses = []v1.ContainerStatus{runningStatus("app", true, time.Hour), runningStatus("log", true, time.Hour)}
-		e.Waits = []worker.Waiting{{For: "resize", Detail: "Node didn't have enough resource: cpu, requested: 2000, used: 1500, capacity: 2000", Since: before(time.Minute)}}
-	}},
 	{"not let in", func(e *worker.Entry, s *v1.PodStatus) {
 		pending(e, s)
 		stopped(e, plan.Refused, "Pod was rejected: Node didn't have enough resource: cpu, requested: 9000, used: 0, capacity: 2000")
@@ -165,6 +161,10 @@ var stories = []story{
 		e.Memory.Stage = plan.Waiting
 		e.Observed = pod.Observed{}
 		*s = v1.PodStatus{}
+	}},
+	{"running, a resize waits", func(e *worker.Entry, s *v1.PodStatus) {
+		s.ContainerStatuses = []v1.ContainerStatus{runningStatus("app", true, time.Hour), runningStatus("log", true, time.Hour)}
+		e.Waits = []worker.Waiting{{For: "resize", Detail: "Node didn't have enough resource: cpu, requested: 2000, used: 1500, capacity: 2000", Since: before(time.Minute)}}
 	}},
 }
 
