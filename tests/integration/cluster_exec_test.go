@@ -85,8 +85,10 @@ func (g *guest) in(t *testing.T) *guest {
 func TestKubectlAttach(t *testing.T) {
 	t.Parallel()
 	m := sharedMember(t)
+	// Without stdinOnce, containerd stops passing output on as soon as standard error has ended, and now and then the last
+	// line is not out by then.
 	g := m.create(t, m.plane.Namespace(t), "reader", `
-spec: {restartPolicy: Never, containers: [{name: main, image: SHELL, stdin: true, command: [sh, -c, 'while read x; do echo "heard $x"; test "$x" = end && exit 4; done']}]}`)
+spec: {restartPolicy: Never, containers: [{name: main, image: SHELL, stdin: true, stdinOnce: true, command: [sh, -c, 'while read x; do echo "heard $x"; test "$x" = end && exit 4; done']}]}`)
 	g.untilReady()
 	watcher := g.command(wires["SPDY"], "attach", "reader")
 	watched := started(t, watcher)

@@ -31,11 +31,11 @@ func (g *guest) tryResize(wishes ...string) (string, error) {
 			requests = append(requests, fmt.Sprintf("%q: %q", name, request))
 			limits = append(limits, fmt.Sprintf("%q: %q", name, limit))
 		}
-		kind, name := "containers", words[0]
-		if name, ok := strings.CutPrefix(words[0], "init:"); ok {
-			kind, words[0] = "initContainers", name
+		kind := "containers"
+		name, isInit := strings.CutPrefix(words[0], "init:")
+		if isInit {
+			kind = "initContainers"
 		}
-		name = words[0]
 		kinds[kind] = append(kinds[kind], fmt.Sprintf(`{"name": %q, "resources": {"requests": {%s}, "limits": {%s}}}`,
 			name, strings.Join(requests, ", "), strings.Join(limits, ", ")))
 	}
