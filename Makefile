@@ -4,6 +4,9 @@ CACHE  := $(CURDIR)/.cache
 BIN    := $(CACHE)/bin
 IMAGES := $(CACHE)/images
 GO     ?= go
+# What fails is run once more, unless it was a data race or more than three failed. Who passes only then is named at the end,
+# and is a defect to be mended.
+GOTEST := $(BIN)/gotestsum --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=3 --rerun-fails-run-root-test --rerun-fails-abort-on-data-race
 # How many random histories a soak plays; or the seed of the one to play again.
 SOAK   ?= 10000
 SEED   ?= 0
@@ -34,17 +37,17 @@ cluster-down: ## end it, and remove all it made
 
 test: check histories integration ## everything: check, then the integration tests on a real containerd
 
-check: deps staticcheck ## format, vet, staticcheck, both architectures, layout, unit tests with the race detector
+check: deps checkers ## format, vet, staticcheck, both architectures, layout, unit tests with the race detector
 	@files=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); if [ -n "$$files" ]; then echo "not gofmt'ed:" $$files; exit 1; fi
 	$(GO) vet ./...
 	$(BIN)/staticcheck ./...
 	CGO_ENABLED=0 GOARCH=amd64 $(GO) build -o /dev/null ./...
 	CGO_ENABLED=0 GOARCH=arm64 $(GO) build -o /dev/null ./...
 	cd tools/mkimage && $(GO) vet . && $(BIN)/staticcheck . && $(GO) test .
-	$(GO) test -race -short $$($(GO) list ./... | grep -v /tests/)
+	$(GOTEST) --packages "$$($(GO) list ./... | grep -v /tests/ | tr '\n' ' ')" -- -race -short
 
 integration: build tools images
-	$(GO) test -p 1 -count 1 -timeout 20m ./tests/...
+	$(GOTEST) --packages ./tests/... -- -p 1 -count 1 -timeout 20m
 
 # Part of `integration`; alone, this shows what the machine says.
 test-v2: runtime images ## the tests on cgroup v2 alone: in a virtual machine, whatever this machine has
@@ -72,9 +75,9 @@ tools: deps ## build the pinned containerd, runc, CNI plugins, registry, etcd, K
 runtime: deps
 	@tools/build.sh $(BIN) containerd runc cni
 
-.PHONY: staticcheck
-staticcheck:
-	@tools/build.sh $(BIN) staticcheck
+.PHONY: checkers
+checkers:
+	@tools/build.sh $(BIN) staticcheck gotestsum
 
 images: deps ## build the nginx, busybox, pause and testbox images (once)
 	@cd tools/mkimage && $(GO) run -trimpath -buildvcs=false . -cache "$$(../cachedir.sh)" -out $(IMAGES) $(CURDIR)/images
