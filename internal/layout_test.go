@@ -50,7 +50,7 @@ var floors = map[string]floor{
 
 	"agent": wiring, "cli": wiring, "cmd/bosun": wiring,
 
-	"simworld": support, "testbed": support,
+	"golden": support, "simworld": support, "testbed": support,
 }
 
 // An edge is an import between packages of one floor. "*" stands for any package.

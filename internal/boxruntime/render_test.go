@@ -3,7 +3,6 @@ package boxruntime
 import (
 	"context"
 	"errors"
-	"flag"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -11,30 +10,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/bosun-project/bosun/internal/golden"
 )
-
-var rewrite = flag.Bool("rewrite", false, "rewrite the files in testdata")
-
-// golden compares got with testdata/name.
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *rewrite {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s differs (-want +got); -rewrite accepts it:\n%s", file, diff)
-	}
-}
 
 func mustConfig(t *testing.T, c Config) Config {
 	t.Helper()
@@ -57,7 +35,7 @@ func TestRenderTOML(t *testing.T) {
 		"confined.toml": {plain, facts{snapshotter: native, version: version{2, 1}}},
 		"odd.toml":      {odd, facts{snapshotter: overlayfs, systemd: true, resourceCap: true, version: version{2, 3}}},
 	} {
-		t.Run(name, func(t *testing.T) { golden(t, name, renderTOML(mustConfig(t, test.config), test.facts)) })
+		t.Run(name, func(t *testing.T) { golden.File(t, name, renderTOML(mustConfig(t, test.config), test.facts)) })
 	}
 }
 
@@ -70,7 +48,7 @@ func TestRenderConflist(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden(t, name, data)
+		golden.File(t, name, data)
 	}
 }
 
@@ -206,7 +184,7 @@ COMMIT
 
 func TestLeftoverRules(t *testing.T) {
 	subnet := netip.MustParsePrefix("10.85.0.0/20")
-	golden(t, "leftover.rules", []byte(leftoverRules(savedRules, "bosun-1", subnet)))
+	golden.File(t, "leftover.rules", []byte(leftoverRules(savedRules, "bosun-1", subnet)))
 	if script := leftoverRules(savedRules, "bosun", netip.MustParsePrefix("10.77.0.0/20")); script != "" {
 		t.Errorf("a network without rules gave\n%s", script)
 	}
@@ -219,7 +197,7 @@ func TestLeftoverRules(t *testing.T) {
 			unused = append(unused, line)
 		}
 	}
-	golden(t, "unused.rules", []byte(emptyChains(strings.Join(unused, ""))))
+	golden.File(t, "unused.rules", []byte(emptyChains(strings.Join(unused, ""))))
 }
 
 func TestTelling(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/bosun-project/bosun/internal/golden"
 	"github.com/bosun-project/bosun/internal/serve"
 )
 
@@ -36,7 +37,7 @@ func TestGetPods(t *testing.T) {
 			if err := c.g.run(t.Context(), &out, c.args); err != nil {
 				t.Fatal(err)
 			}
-			golden(t, c.name, out.Bytes())
+			golden.File(t, c.name, out.Bytes())
 		})
 	}
 	t.Run("namespace", func(t *testing.T) {
@@ -145,7 +146,7 @@ func TestGetEvents(t *testing.T) {
 		}
 		return out.String()
 	}
-	golden(t, "events.txt", []byte(show()))
+	golden.File(t, "events.txt", []byte(show()))
 	if got := show("nginx-log"); strings.Count(got, "\n") != 2 || !strings.Contains(got, "Pulled") {
 		t.Errorf("events of one pod:\n%s", got)
 	}
@@ -162,7 +163,7 @@ func TestExplain(t *testing.T) {
 		if err := q.explain(t.Context(), &out, args); err != nil {
 			t.Fatal(err)
 		}
-		golden(t, name, out.Bytes())
+		golden.File(t, name, out.Bytes())
 		if strings.Contains(out.String(), "\x1b") {
 			t.Errorf("%s: an escape sequence where there is no terminal", name)
 		}

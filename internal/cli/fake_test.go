@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"bytes"
 	"encoding/json"
-	"flag"
 	"net"
 	"net/http"
 	"net/url"
@@ -21,8 +19,6 @@ import (
 	"github.com/bosun-project/bosun/internal/serve"
 	"github.com/bosun-project/bosun/internal/worker"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write testdata anew")
 
 func TestMain(m *testing.M) {
 	time.Local = time.UTC
@@ -168,21 +164,3 @@ func (n *node) handler() http.Handler {
 
 // asking is a command's way to the node.
 func (n *node) asking() asking { return asking{socket: n.socket, now: clock} }
-
-// golden compares with a file in testdata.
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *rewrite {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("got:\n%s\nwant (run with -rewrite if it should be so):\n%s", got, want)
-	}
-}

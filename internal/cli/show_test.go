@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/bosun-project/bosun/internal/golden"
 	"github.com/bosun-project/bosun/internal/serve"
 )
 
@@ -141,7 +142,7 @@ func play(t *testing.T, size func() (int, int, error)) (written string, idle int
 
 func TestShowAsLines(t *testing.T) {
 	written, idle := play(t, nil)
-	golden(t, "show.txt", []byte(written))
+	golden.File(t, "show.txt", []byte(written))
 	if idle != 0 {
 		t.Errorf("looked %d times at a node where nothing happens", idle)
 	}
@@ -149,7 +150,7 @@ func TestShowAsLines(t *testing.T) {
 
 func TestShowAsPictures(t *testing.T) {
 	written, idle := play(t, func() (int, int, error) { return 60, 10, nil })
-	golden(t, "show-terminal.txt", []byte(strings.ReplaceAll(written, "\x1b", "ESC")))
+	golden.File(t, "show-terminal.txt", []byte(strings.ReplaceAll(written, "\x1b", "ESC")))
 	if idle != 0 {
 		t.Errorf("looked %d times at a node where nothing happens", idle)
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
+
+	"github.com/bosun-project/bosun/internal/golden"
 )
 
 func asYAML(t *testing.T, v any) string {
@@ -29,8 +31,8 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "defaults-file.golden", asYAML(t, c.Kubelet))
-	golden(t, "defaults-flags.golden", asYAML(t, load(t, nil).Kubelet))
+	golden.File(t, "defaults-file.golden", asYAML(t, c.Kubelet))
+	golden.File(t, "defaults-flags.golden", asYAML(t, load(t, nil).Kubelet))
 	if len(c.Warnings)+len(c.Notes) > 0 {
 		t.Errorf("said %q %q", c.Warnings, c.Notes)
 	}

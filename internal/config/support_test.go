@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/bosun-project/bosun/internal/golden"
 )
 
 // leaves visits every config field that holds a value, by its path in the file.
@@ -180,7 +182,7 @@ func TestFlagsOfTheSpecification(t *testing.T) {
 	for name := range have {
 		t.Errorf("--%s is not in the specification", name)
 	}
-	golden(t, "flags.golden", Flags())
+	golden.File(t, "flags.golden", Flags())
 }
 
 func TestRedacted(t *testing.T) {

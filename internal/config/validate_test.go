@@ -3,6 +3,8 @@ package config
 import (
 	"strings"
 	"testing"
+
+	"github.com/bosun-project/bosun/internal/golden"
 )
 
 // Every rule, once broken. Each line of want is one problem, in the order Load gives them; none means the file is right.
@@ -261,7 +263,7 @@ func TestBadFile(t *testing.T) {
 	if strings.Contains(err.Error(), "secret") {
 		t.Error("a secret is shown")
 	}
-	golden(t, "bad.golden", err.Error()+"\n"+strings.Join(c.Warnings, "\n")+"\n")
+	golden.File(t, "bad.golden", err.Error()+"\n"+strings.Join(c.Warnings, "\n")+"\n")
 }
 
 func TestGates(t *testing.T) {

@@ -1,22 +1,18 @@
 package evict
 
 import (
-	"flag"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/resource"
-)
 
-var rewrite = flag.Bool("rewrite", false, "write what the code answers into testdata; review the diff")
+	"github.com/bosun-project/bosun/internal/golden"
+)
 
 // world is a node that is looked at, in virtual time. The commands of a scenario:
 //
@@ -39,38 +35,7 @@ type world struct {
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-func TestScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scenarios: %v", err)
-	}
-	for _, file := range files {
-		raw, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		parts := strings.Split(string(raw), "=== ")
-		var b strings.Builder
-		b.WriteString(parts[0])
-		for _, p := range parts[1:] {
-			name, body, _ := strings.Cut(p, "\n")
-			script, want, _ := strings.Cut(body, "----\n")
-			got := ""
-			t.Run(strings.TrimSuffix(filepath.Base(file), ".txt")+"/"+name, func(t *testing.T) {
-				got = play(t, script)
-				if d := cmp.Diff(strings.TrimRight(want, "\n"), strings.TrimRight(got, "\n")); d != "" && !*rewrite {
-					t.Error(d)
-				}
-			})
-			b.WriteString("=== " + name + "\n" + script + "----\n" + got + "\n")
-		}
-		if *rewrite {
-			if err := os.WriteFile(file, []byte(strings.TrimRight(b.String(), "\n")+"\n"), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-}
+func TestScenarios(t *testing.T) { golden.Scenarios(t, play) }
 
 func play(t *testing.T, script string) string {
 	w := &world{t: t, now: epoch, settings: Settings{Hold: 5 * time.Minute}, readings: map[Signal]Reading{}, texts: Texts{

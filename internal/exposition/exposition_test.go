@@ -3,9 +3,6 @@ package exposition
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,10 +14,9 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"github.com/bosun-project/bosun/internal/golden"
 	"github.com/bosun-project/bosun/internal/usage"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 
 var (
 	booted  = time.Unix(1795000000, 0).UTC()
@@ -105,36 +101,6 @@ func snapshot() *usage.Snapshot {
 	}
 }
 
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *rewrite {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if bytes.Equal(got, want) {
-		return
-	}
-	lines := func(text []byte) []string { return strings.Split(string(text), "\n") }
-	for _, line := range lines(want) {
-		if !slices.Contains(lines(got), line) {
-			t.Errorf("missing: %s", line)
-		}
-	}
-	for _, line := range lines(got) {
-		if !slices.Contains(lines(want), line) {
-			t.Errorf("not wanted: %s", line)
-		}
-	}
-	t.Errorf("%s differs", name)
-}
-
 // Behaviours 341, 363.
 func TestSummary(t *testing.T) {
 	for name, basic := range map[string]bool{"summary.json": false, "summary-basic.json": true} {
@@ -142,7 +108,7 @@ func TestSummary(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden(t, name, append(text, '\n'))
+		golden.File(t, name, append(text, '\n'))
 	}
 }
 
@@ -184,8 +150,8 @@ func machineOf() *Machine {
 }
 
 func TestFamilies(t *testing.T) {
-	golden(t, "resource.txt", text(t, plainText, func(e Encoder) error { return Resource(snapshot(), e) }))
-	golden(t, "cadvisor.txt", text(t, plainText, func(e Encoder) error { return CAdvisor(snapshot(), machineOf(), e) }))
+	golden.File(t, "resource.txt", text(t, plainText, func(e Encoder) error { return Resource(snapshot(), e) }))
+	golden.File(t, "cadvisor.txt", text(t, plainText, func(e Encoder) error { return CAdvisor(snapshot(), machineOf(), e) }))
 }
 
 // Every parser of the text must take it, no series may come twice, and what it says is the same in OpenMetrics.

@@ -1,21 +1,17 @@
 package health
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-)
 
-var rewrite = flag.Bool("rewrite", false, "write what the code answers into testdata; review the diff")
+	"github.com/bosun-project/bosun/internal/golden"
+)
 
 // world is one container whose probes are asked on time, in virtual time. The commands of a scenario:
 //
@@ -39,38 +35,7 @@ type world struct {
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-func TestScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scenarios: %v", err)
-	}
-	for _, file := range files {
-		raw, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		parts := strings.Split(string(raw), "=== ")
-		var b strings.Builder
-		b.WriteString(parts[0])
-		for _, p := range parts[1:] {
-			name, body, _ := strings.Cut(p, "\n")
-			script, want, _ := strings.Cut(body, "----\n")
-			got := ""
-			t.Run(strings.TrimSuffix(filepath.Base(file), ".txt")+"/"+name, func(t *testing.T) {
-				got = play(t, script)
-				if d := cmp.Diff(strings.TrimRight(want, "\n"), strings.TrimRight(got, "\n")); d != "" && !*rewrite {
-					t.Error(d)
-				}
-			})
-			b.WriteString("=== " + name + "\n" + script + "----\n" + got + "\n")
-		}
-		if *rewrite {
-			if err := os.WriteFile(file, []byte(strings.TrimRight(b.String(), "\n")+"\n"), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-}
+func TestScenarios(t *testing.T) { golden.Scenarios(t, play) }
 
 func play(t *testing.T, script string) string {
 	w := &world{t: t, now: epoch, agent: epoch.Add(-time.Hour), answers: [Kinds]string{"ok", "ok", "ok"}}

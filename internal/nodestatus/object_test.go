@@ -2,9 +2,6 @@ package nodestatus
 
 import (
 	"encoding/json"
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,9 +13,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/bosun-project/bosun/internal/config"
+	"github.com/bosun-project/bosun/internal/golden"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 
 var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
@@ -40,30 +36,18 @@ func facts() Facts {
 	}
 }
 
-func golden(t *testing.T, file string, value any) {
+func agreed(t *testing.T, file string, value any) {
 	t.Helper()
 	got, err := yaml.Marshal(value)
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join("testdata", file)
-	if *rewrite {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s (-want +got); -rewrite writes it anew:\n%s", path, diff)
-	}
+	golden.File(t, file, got)
 }
 
 // TestObject holds behaviours 286 to 288, and 292 to 298 as they are in the first status.
 func TestObject(t *testing.T) {
-	golden(t, "plain.yaml", Object(facts(), noon))
+	agreed(t, "plain.yaml", Object(facts(), noon))
 
 	cloud := facts()
 	cloud.ExternalCloud, cloud.AddressesAsked, cloud.GivenIPs = true, true, []string{"192.0.2.7", "2001:db8::7"}
@@ -74,7 +58,7 @@ func TestObject(t *testing.T) {
 	cloud.Taints = []v1.Taint{{Key: "dedicated", Value: "db", Effect: v1.TaintEffectNoExecute}}
 	cloud.Runtime = Runtime{}
 	cloud.Images, cloud.VolumesInUse, cloud.Swap = nil, nil, 0
-	golden(t, "cloud.yaml", Object(cloud, noon))
+	agreed(t, "cloud.yaml", Object(cloud, noon))
 }
 
 func TestObjectOfALongName(t *testing.T) { // a label holds 63 characters, a name 253

@@ -3,19 +3,15 @@ package preflight
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"net/netip"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/bosun-project/bosun/internal/boxruntime"
+	"github.com/bosun-project/bosun/internal/golden"
 )
-
-var rewrite = flag.Bool("rewrite", false, "rewrite the files in testdata")
 
 // healthy is a machine that lacks nothing; `bosun up` starts its own runtime there.
 func healthy() (Machine, Config) {
@@ -235,17 +231,5 @@ func TestWriteText(t *testing.T) {
 		}
 		b.WriteString("----\n")
 	}
-	const file = "testdata/text.golden"
-	if *rewrite {
-		if err := errors.Join(os.MkdirAll("testdata", 0o755), os.WriteFile(file, b.Bytes(), 0o644)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), b.String()); diff != "" {
-		t.Errorf("%s differs (-want +got); -rewrite accepts it:\n%s", file, diff)
-	}
+	golden.File(t, "text.golden", b.Bytes())
 }

@@ -5,10 +5,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -16,12 +14,11 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/bosun-project/bosun/internal/golden"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
 	"github.com/bosun-project/bosun/internal/worker"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write testdata/explain.txt anew")
 
 // A story is one situation a person may ask about.
 type story struct {
@@ -182,19 +179,7 @@ func TestExplain(t *testing.T) {
 		p := told(t, s)
 		fmt.Fprintf(&got, "# %s\n%d/%d %s restarts=%d settled=%v\n%s\n\n", s.title, p.Ready, p.Containers, p.Status, p.Restarts, p.Settled, p.Summary)
 	}
-	const golden = "testdata/explain.txt"
-	if *rewrite {
-		if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got.Bytes(), want) {
-		t.Errorf("got:\n%s\nwant (run with -rewrite if it should be so):\n%s", got.Bytes(), want)
-	}
+	golden.File(t, "explain.txt", got.Bytes())
 }
 
 func TestExplainDetails(t *testing.T) {

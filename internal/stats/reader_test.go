@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bosun-project/bosun/internal/golden"
 	"github.com/bosun-project/bosun/internal/usage"
 )
 
@@ -27,7 +28,7 @@ func TestRecorded(t *testing.T) {
 					t.Errorf("%d files could not be read", s.Missed)
 				}
 				ofThisMachine(t, s, dir)
-				golden(t, version+"-"+name+".golden", list(*s))
+				golden.File(t, version+"-"+name+".golden", list(*s))
 			})
 		}
 	}

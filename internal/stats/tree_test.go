@@ -2,7 +2,6 @@ package stats
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,8 +15,6 @@ import (
 	"github.com/bosun-project/bosun/internal/fault"
 	"github.com/bosun-project/bosun/internal/usage"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 
 // The names in the recorded trees.
 const (
@@ -173,34 +170,4 @@ func list(value any) string {
 	}
 	walk("", reflect.ValueOf(value))
 	return b.String()
-}
-
-// golden compares with a file of testdata.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *rewrite {
-		write(t, path, got)
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got == string(want) {
-		return
-	}
-	have := map[string]bool{}
-	for line := range strings.Lines(got) {
-		have[line] = true
-	}
-	for line := range strings.Lines(string(want)) {
-		if !have[line] {
-			t.Errorf("missing: %s", line)
-		}
-		delete(have, line)
-	}
-	for line := range have {
-		t.Errorf("not wanted: %s", line)
-	}
 }

@@ -1,9 +1,6 @@
 package status_test
 
 import (
-	"flag"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -11,13 +8,12 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 
+	"github.com/bosun-project/bosun/internal/golden"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
 	"github.com/bosun-project/bosun/internal/reason"
 	"github.com/bosun-project/bosun/internal/status"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write what the code answers into testdata; review the diff")
 
 // TestGolden holds whole statuses. `go test ./internal/status -run Golden -rewrite` writes them anew.
 func TestGolden(t *testing.T) {
@@ -48,19 +44,7 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			path := filepath.Join("testdata", name+".yaml")
-			if *rewrite {
-				if err := os.WriteFile(path, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if string(got) != string(want) {
-				t.Errorf("%s is otherwise now:\n%s", path, got)
-			}
+			golden.File(t, name+".yaml", got)
 		})
 	}
 }

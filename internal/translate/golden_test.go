@@ -3,7 +3,6 @@ package translate_test
 import (
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,12 +21,11 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/bosun-project/bosun/internal/environ"
+	"github.com/bosun-project/bosun/internal/golden"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
 	"github.com/bosun-project/bosun/internal/translate"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew; review the difference")
 
 // node is a well-equipped node with cgroup v2.
 func node() *translate.Node {
@@ -113,20 +111,7 @@ func TestGolden(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".yaml"), func(t *testing.T) {
 			got := translateFile(t, file)
-			golden := strings.TrimSuffix(file, ".yaml") + ".json"
-			if *rewrite {
-				if err := os.WriteFile(golden, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatalf("%v (run the test with -rewrite)", err)
-			}
-			if d := cmp.Diff(string(want), string(got)); d != "" {
-				t.Errorf("-want +got (run the test with -rewrite and review)\n%s", d)
-			}
+			golden.File(t, strings.TrimSuffix(filepath.Base(file), ".yaml")+".json", got)
 		})
 	}
 }
