@@ -5,6 +5,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/bosun-project/bosun/internal/allocate"
 	"github.com/bosun-project/bosun/internal/engine"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
@@ -39,6 +40,8 @@ type Node struct {
 	// asked of either.
 	Handlers []engine.Handler
 	Features engine.Features
+	// Held is what pods have for themselves alone.
+	Held []*allocate.Assigned
 }
 
 // AppArmor is what the kernel tells of AppArmor.

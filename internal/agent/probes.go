@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/admission"
+	"github.com/bosun-project/bosun/internal/allocate"
 	"github.com/bosun-project/bosun/internal/ask"
 	"github.com/bosun-project/bosun/internal/health"
 	"github.com/bosun-project/bosun/internal/host"
@@ -84,7 +85,7 @@ func (q questions) Exec(ctx context.Context, id string, command []string, timeou
 }
 
 // judge is admission with what this node is now.
-func (a *Agent) judge(candidate *pod.Desired, staying []*pod.Desired) plan.Verdict {
+func (a *Agent) judge(candidate *pod.Desired, staying []*pod.Desired, held []*allocate.Assigned) plan.Verdict {
 	h := a.observer.Health().Value()
 	own, _ := a.member.ownNode()
 	if a.member != nil && own.object == nil && !candidate.Static() {
@@ -92,7 +93,7 @@ func (a *Agent) judge(candidate *pod.Desired, staying []*pod.Desired) plan.Verdi
 	}
 	node := admission.Node{
 		Name: a.host.Name, Allocatable: a.settings.allocatable, MaxPods: a.room.MaxPods, Kernel: a.host.Kernel,
-		AllowedUnsafeSysctls: a.cfg.Kubelet.AllowedUnsafeSysctls, Handlers: h.Handlers, Features: h.Features,
+		AllowedUnsafeSysctls: a.cfg.Kubelet.AllowedUnsafeSysctls, Handlers: h.Handlers, Features: h.Features, Held: held,
 	}
 	down, _ := a.goingDown()
 	node.ShuttingDown = down.Down()

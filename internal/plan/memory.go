@@ -3,6 +3,8 @@ package plan
 import (
 	"maps"
 	"time"
+
+	"github.com/bosun-project/bosun/internal/allocate"
 )
 
 // Stage is where a pod is in its life on this node. There is no way back from Stopping.
@@ -53,6 +55,8 @@ type Kept struct {
 	Admitted time.Time `json:"admitted,omitzero"`
 	// Allocated is what the pod was given of the node; nil if that is not known. The value is shared and never changed.
 	Allocated *Allocation `json:"allocated,omitempty"`
+	// Assigned is what the pod has of the node for itself alone; nil if that is nothing. The value is shared and never changed.
+	Assigned *allocate.Assigned `json:"assigned,omitempty"`
 	// Pending is why other resources that the pod is wanted with cannot be had; nil if there are none. Resizing is set while
 	// what was given has not come about.
 	Pending  *Pending  `json:"pending,omitempty"`

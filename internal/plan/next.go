@@ -5,6 +5,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/bosun-project/bosun/internal/allocate"
 	"github.com/bosun-project/bosun/internal/pod"
 )
 
@@ -62,12 +63,17 @@ type Facts struct {
 type Verdict struct {
 	Judged bool
 	Admit  bool
-	// Reason and Message say why a pod is refused, or what it has to wait for while it is not judged.
-	Reason, Message string
+	// Reason and Message say why a pod is refused, or what it has to wait for while it is not judged: For names that, "admission" if
+	// it is empty.
+	Reason, Message, For string
 	// Victims are the pods that have to give way before a critical pod can be judged once more (behaviour 43).
 	Victims []types.UID
+	// Until is when a pod that is not judged has to be looked at again, whatever else happens; zero if time changes nothing.
+	Until time.Time
 	// Of is what was asked for when the pod was judged, which is what it is given; nil means what it asks for now.
 	Of *Allocation
+	// Assigned is what it gets of the node for itself alone; nil for nothing.
+	Assigned *allocate.Assigned
 }
 
 // Order is a stop for the node's sake: eviction, preemption, shutdown.

@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/bosun-project/bosun/internal/allocate"
 	"github.com/bosun-project/bosun/internal/latest"
 	"github.com/bosun-project/bosun/internal/note"
 	"github.com/bosun-project/bosun/internal/plan"
@@ -51,7 +52,9 @@ func (w *World) Start(wanted *latest.Cell[worker.Wanted], o Options) *Agent {
 		a.sink = func(note.Note) {}
 	}
 	if o.Judge == nil {
-		o.Judge = func(*pod.Desired, []*pod.Desired) plan.Verdict { return plan.Verdict{Judged: true, Admit: true} }
+		o.Judge = func(*pod.Desired, []*pod.Desired, []*allocate.Assigned) plan.Verdict {
+			return plan.Verdict{Judged: true, Admit: true}
+		}
 	}
 	w.mu.Lock()
 	remembered := maps.Clone(w.ledger)

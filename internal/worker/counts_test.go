@@ -9,6 +9,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/bosun-project/bosun/internal/allocate"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
 	"github.com/bosun-project/bosun/internal/simworld"
@@ -32,7 +33,7 @@ func TestCounts(t *testing.T) {
 		s := &sweep{world: simworld.New(1)}
 		s.world.Script("run", simworld.Script{})
 		agent := s.world.Start(&s.wanted, simworld.Options{
-			Judge: func(d *pod.Desired, _ []*pod.Desired) plan.Verdict {
+			Judge: func(d *pod.Desired, _ []*pod.Desired, _ []*allocate.Assigned) plan.Verdict {
 				return plan.Verdict{Judged: true, Admit: d.Pod.Name != "big", Reason: "OutOfcpu"}
 			},
 			Rejected: tell, Restarted: func(d *pod.Desired) { tell(d.Pod.Name) },

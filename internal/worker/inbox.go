@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"sync"
 
+	"github.com/bosun-project/bosun/internal/allocate"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
 	"github.com/bosun-project/bosun/internal/translate"
@@ -28,6 +29,8 @@ type inputs struct {
 	sized     *pod.Desired
 	allocated *plan.Allocation
 	pending   *plan.Pending
+	// assigned is what the pod has for itself, as the ledger has it; nil for nothing.
+	assigned *allocate.Assigned
 	// told counts what the Set has told the worker; heard is how much of it the worker had heard when it decided this.
 	told, heard uint64
 	// newer is closed when anything changes after this was read.
@@ -74,7 +77,7 @@ func (b *inbox) size(k plan.Kept, sized *pod.Desired, heard uint64) bool {
 	defer b.mu.Unlock()
 	given := k.Allocated
 	changed := b.in.allocated != nil && b.in.allocated != given || given != nil && sized != b.in.desired && b.in.sized != sized
-	b.in.sized, b.in.allocated, b.in.pending, b.in.heard = nil, given, k.Pending, heard
+	b.in.sized, b.in.allocated, b.in.pending, b.in.assigned, b.in.heard = nil, given, k.Pending, k.Assigned, heard
 	if given != nil {
 		b.in.sized = sized
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/bosun-project/bosun/internal/allocate"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
 	"github.com/bosun-project/bosun/internal/reason"
@@ -16,22 +17,24 @@ func (s *Set) judge(listed, ready bool) {
 	var open []*running
 	var residents []resident
 	var ending []*pod.Desired
+	held := s.unclaimed()
+	var leaving []*allocate.Assigned
 	for _, w := range s.workers {
 		in := w.inbox.read()
 		switch {
 		case in.released:
 		case in.stopping:
-			ending = append(ending, w.share(in))
+			ending, leaving = append(ending, w.share(in)), w.holds(in, leaving)
 		case !in.desired.Wanted: // it is about to end
 			if in.admitted || len(in.observed.Containers) > 0 {
-				ending = append(ending, w.share(in))
+				ending, leaving = append(ending, w.share(in)), w.holds(in, leaving)
 			}
 		case w.verdict.Judged && w.verdict.Admit:
-			residents = append(residents, resident{running: w, in: in})
+			residents, held = append(residents, resident{running: w, in: in}), w.holds(in, held)
 		case w.verdict.Judged:
 		case in.admitted || len(in.observed.Containers) > 0:
 			w.verdict = plan.Verdict{Judged: true, Admit: true}
-			residents = append(residents, resident{running: w, in: in})
+			residents, held = append(residents, resident{running: w, in: in}), w.holds(in, held)
 		default:
 			open = append(open, w)
 		}
@@ -48,13 +51,13 @@ func (s *Set) judge(listed, ready bool) {
 		case s.rival(w) != "": // the older version holds what this one needs
 			w.verdict = plan.Verdict{Message: "an older version of the pod has not ended yet"}
 		default:
-			w.verdict = s.weigh(in.desired, staying, ending)
+			w.verdict = s.weigh(in.desired, staying, ending, held, leaving)
 		}
 		switch {
 		case !w.verdict.Judged:
 		case w.verdict.Admit:
 			w.verdict.Of, w.let = plan.AllocationOf(in.desired.Pod), in.desired
-			staying = append(staying, in.desired)
+			staying, held = append(staying, in.desired), w.holds(in, held)
 		case s.cfg.Rejected != nil:
 			s.cfg.Rejected(w.verdict.Reason)
 		}
@@ -63,8 +66,8 @@ func (s *Set) judge(listed, ready bool) {
 
 // weigh judges one pod. What is still ending holds its share of the node: a pod that fits only when that is gone waits
 // for it, and is not refused. Pods that have to give way to a critical one are told to (behaviour 43).
-func (s *Set) weigh(d *pod.Desired, staying, ending []*pod.Desired) plan.Verdict {
-	v := s.cfg.Judge(d, staying)
+func (s *Set) weigh(d *pod.Desired, staying, ending []*pod.Desired, held, leaving []*allocate.Assigned) plan.Verdict {
+	v := s.cfg.Judge(d, staying, held)
 	for _, uid := range v.Victims {
 		if victim := s.workers[uid]; victim != nil && victim.preempted == nil {
 			victim.preempted = &plan.Order{
@@ -75,8 +78,35 @@ func (s *Set) weigh(d *pod.Desired, staying, ending []*pod.Desired) plan.Verdict
 	if !v.Judged || !v.Admit || len(ending) == 0 {
 		return v
 	}
-	if all := s.cfg.Judge(d, slices.Concat(staying, ending)); !all.Judged || !all.Admit {
+	all := s.cfg.Judge(d, slices.Concat(staying, ending), slices.Concat(held, leaving))
+	switch {
+	case !all.Judged && all.For != "": // not room alone is missing
+		return all
+	case !all.Judged || !all.Admit:
 		return plan.Verdict{Message: "room is made by pods that are ending: " + all.Message}
 	}
-	return v
+	return all // it has nothing for itself that a pod which is ending has still got
+}
+
+// holds adds what a pod has for itself, if it has anything: what it has remembered, or until then what admission gave it.
+func (r *running) holds(in inputs, all []*allocate.Assigned) []*allocate.Assigned {
+	a := in.assigned
+	if a == nil {
+		a = r.verdict.Assigned
+	}
+	if a == nil {
+		return all
+	}
+	return append(all, a)
+}
+
+// unclaimed is what pods have for themselves of which only the ledger tells: nobody has named them yet, and they may run.
+func (s *Set) unclaimed() []*allocate.Assigned {
+	var all []*allocate.Assigned
+	for uid, r := range s.cfg.Remembered {
+		if r.Kept.Assigned != nil && s.workers[uid] == nil {
+			all = append(all, r.Kept.Assigned)
+		}
+	}
+	return all
 }

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/admission"
+	"github.com/bosun-project/bosun/internal/allocate"
 	"github.com/bosun-project/bosun/internal/latest"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
@@ -48,7 +49,7 @@ func (n *node) start() {
 	}}
 	n.agent = n.world.Start(&n.wanted, simworld.Options{
 		Check: debug,
-		Judge: func(candidate *pod.Desired, running []*pod.Desired) plan.Verdict {
+		Judge: func(candidate *pod.Desired, running []*pod.Desired, _ []*allocate.Assigned) plan.Verdict {
 			v := admission.Judge(candidate, running, has)
 			if !v.Admit { // here a pod waits for room: so the history goes on
 				return plan.Verdict{Message: v.Message}

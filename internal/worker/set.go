@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/bosun-project/bosun/internal/allocate"
 	"github.com/bosun-project/bosun/internal/note"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
@@ -39,8 +40,9 @@ type Node struct {
 	Staying bool
 }
 
-// Judge is admission: it says whether a pod may run beside the pods that do. It must be pure and quick.
-type Judge func(candidate *pod.Desired, running []*pod.Desired) plan.Verdict
+// Judge is admission: it says whether a pod may run beside the pods that do. held is what is not free, because pods have it for
+// themselves: those that run, and those of which only the ledger knows yet. It must be pure and quick.
+type Judge func(candidate *pod.Desired, running []*pod.Desired, held []*allocate.Assigned) plan.Verdict
 
 // Config is what a Set is built from.
 type Config struct {
