@@ -84,6 +84,11 @@ func (q questions) Exec(ctx context.Context, id string, command []string, timeou
 	return append(r.Stdout, r.Stderr...), r.ExitCode, err
 }
 
+func (q questions) Ended(ctx context.Context, id string) bool {
+	ended, err := q.client.Ended(ctx, id)
+	return err == nil && ended // the runtime's errors are told by those who need an answer
+}
+
 // judge is admission with what this node is now.
 func (a *Agent) judge(candidate *pod.Desired, staying []*pod.Desired, held []*allocate.Assigned) plan.Verdict {
 	h := a.observer.Health().Value()

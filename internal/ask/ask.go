@@ -10,10 +10,13 @@ import (
 	"github.com/bosun-project/bosun/internal/health"
 )
 
-// Runtime runs a command in a container and returns what it wrote, at least the first 10 KiB. A command that takes longer
-// than timeout is an error fault.ErrTimeout; it returns soon after ctx ends.
+// Runtime is what a question needs of the container runtime.
 type Runtime interface {
+	// Exec runs a command in a container and returns what it wrote, at least the first 10 KiB. A command that takes longer
+	// than timeout is an error fault.ErrTimeout; it returns soon after ctx ends.
 	Exec(ctx context.Context, containerID string, command []string, timeout time.Duration) (output []byte, exitCode int32, err error)
+	// Ended tells whether a container is known not to run any more.
+	Ended(ctx context.Context, containerID string) bool
 }
 
 // Config says what an Asker uses.
@@ -55,6 +58,11 @@ func (a *Asker) Ask(ctx context.Context, q health.Question) (health.Answer, erro
 		return a.grpc(ctx, q)
 	}
 	return health.Answer{}, errors.New("the probe has none of exec, httpGet, tcpSocket and grpc")
+}
+
+// Ended tells whether a container is known not to run any more: what it answered then means nothing.
+func (a *Asker) Ended(ctx context.Context, containerID string) bool {
+	return a.runtime.Ended(ctx, containerID)
 }
 
 func failed(output string) health.Answer {

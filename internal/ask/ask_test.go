@@ -240,6 +240,8 @@ func (s *shell) Exec(ctx context.Context, _ string, command []string, timeout ti
 	return []byte(s.output), s.code, s.err
 }
 
+func (s *shell) Ended(context.Context, string) bool { return false }
+
 func TestExec(t *testing.T) { // behaviour 127
 	for _, c := range []struct {
 		name  string

@@ -9,11 +9,13 @@ import (
 // Result is what an answer, or several in a row, say.
 type Result uint8
 
-// The results. Unknown is no answer: the question itself could not be put.
+// The results. Unknown is no answer: the question itself could not be put. Void is none either: the container has ended
+// while it was asked.
 const (
 	Unknown Result = iota
 	Success
 	Failure
+	Void
 )
 
 // String returns the result as metrics spell it.
@@ -23,7 +25,7 @@ func (r Result) String() string {
 		return "successful"
 	case Failure:
 		return "failed"
-	case Unknown:
+	case Unknown, Void:
 	}
 	return "unknown"
 }

@@ -29,7 +29,7 @@ type State struct {
 func (s State) Next(r *Rule, a Asked, now time.Time) State {
 	s.Due = r.after(s.Due, a.Began, now)
 	switch {
-	case a.Result == Unknown:
+	case a.Result == Unknown, a.Result == Void:
 		return s
 	case a.Result == Failure && (a.Late || a.Began.Before(s.CountsFrom)):
 		return s

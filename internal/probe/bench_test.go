@@ -27,6 +27,8 @@ func (i *instant) Ask(context.Context, health.Question) (health.Answer, error) {
 	return health.Answer{Result: health.Success}, nil
 }
 
+func (i *instant) Ended(context.Context, string) bool { return false }
+
 // BenchmarkProbe measures the processor time of the agent for one exec probe whose command takes no time, at a rate of
 // 1000 a second, and what that means for 100 pods with one each 10 s.
 func BenchmarkProbe(b *testing.B) {

@@ -135,15 +135,21 @@ func (r *rounds) put(ctx context.Context, c *check) {
 	})
 }
 
-// ask puts a question, again if it cannot be put.
+// ask puts a question, again if it cannot be put. What is said of a container that has ended meanwhile says nothing: what
+// ends is often asked in its last moment, and nobody wants to hear that it did not answer.
 func ask(ctx context.Context, a Asker, q health.Question) health.Answer {
 	for try := 1; ; try++ {
 		answer, err := a.Ask(ctx, q)
+		if err != nil {
+			answer = health.Answer{Result: health.Unknown, Output: err.Error()}
+		}
 		switch {
-		case err == nil:
+		case answer.Result == health.Success:
 			return answer
-		case try == tries || ctx.Err() != nil:
-			return health.Answer{Result: health.Unknown, Output: err.Error()}
+		case ctx.Err() == nil && a.Ended(ctx, q.ContainerID):
+			return health.Answer{Result: health.Void}
+		case err == nil, try == tries, ctx.Err() != nil:
+			return answer
 		}
 	}
 }
@@ -180,7 +186,10 @@ func (r *rounds) land(l landing) {
 		r.changed[c.pod.target.Desired.UID()] = true
 	}
 	r.schedule(c.ward)
-	if forgiven {
+	switch {
+	case l.answer.Result == health.Void:
+		return
+	case forgiven:
 		r.loop.cfg.Meter.Forgiven(c.which(), late)
 		return
 	}

@@ -227,6 +227,30 @@ func TestHookGoesFirst(t *testing.T) { // behaviour 118
 	})
 }
 
+// What a container says, or does not say, when it has ended meanwhile is neither told nor counted.
+func TestEndedWhileAsked(t *testing.T) {
+	bubble(t, func(c *clinic) {
+		c.ended = map[string]bool{"c1": true, "c2": true}
+		c.says(func(_ context.Context, q health.Question) (health.Answer, error) {
+			if q.ContainerID == "c1" {
+				return health.Answer{}, errors.New("no running task found")
+			}
+			return health.Answer{Result: health.Failure, Output: "connection refused"}, nil
+		})
+		probed := func(a *v1.Container) { a.LivenessProbe = tcp(10, 1) }
+		c.open(nil, target("web", "c1", probed), target("db", "c2", probed), target("log", "c3", probed))
+		c.after(11 * time.Second)
+		c.expectSeen("10s c1 Liveness", "10s c2 Liveness", "10s c3 Liveness")
+		if h, _ := c.health("db", "c2"); h.Failed != "" {
+			t.Errorf("a container that has ended is to be killed: %+v", h)
+		}
+		seen := c.read()
+		if len(seen.asked) != 1 || seen.asked["log/app Liveness failed"] != 1 || len(seen.notes) != 1 {
+			t.Errorf("meter %v, notes %v; want those of the container that runs", seen.asked, seen.notes)
+		}
+	})
+}
+
 func TestQuestionThatCannotBePut(t *testing.T) { // behaviour 119
 	bubble(t, func(c *clinic) {
 		c.says(func(context.Context, health.Question) (health.Answer, error) {

@@ -35,6 +35,7 @@ type clinic struct {
 	// answer is what containers say; nil means success at once.
 	answer func(ctx context.Context, q health.Question) (health.Answer, error)
 	asked  []string // "+2s app readiness"
+	ended  map[string]bool
 	notes  []note.Note
 	meter  meter
 	// late is by how much the agent's time runs ahead of the bubble's: a jump of it is an agent that was not scheduled.
@@ -142,6 +143,11 @@ func (c *clinic) Ask(ctx context.Context, q health.Question) (health.Answer, err
 		return health.Answer{Result: health.Success}, nil
 	}
 	return answer(ctx, q)
+}
+
+func (c *clinic) Ended(_ context.Context, id string) (ended bool) {
+	c.locked(func() { ended = c.ended[id] })
+	return ended
 }
 
 func (c *clinic) says(answer func(ctx context.Context, q health.Question) (health.Answer, error)) {

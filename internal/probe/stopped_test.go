@@ -100,6 +100,8 @@ func agent(t *testing.T, url string) {
 // getter asks with a plain HTTP client: this package may not import the real one.
 type getter string
 
+func (g getter) Ended(context.Context, string) bool { return false }
+
 func (g getter) Ask(ctx context.Context, q health.Question) (health.Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, q.Timeout)
 	defer cancel()

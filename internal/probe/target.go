@@ -32,6 +32,8 @@ type Target struct {
 // soon after ctx ends.
 type Asker interface {
 	Ask(ctx context.Context, q health.Question) (health.Answer, error)
+	// Ended tells whether a container is known not to run any more.
+	Ended(ctx context.Context, containerID string) bool
 }
 
 // Which names a probe.

@@ -102,6 +102,16 @@ func (c *Client) sandboxStatus(ctx context.Context, listed *cri.PodSandbox, bega
 	return fullSandbox(r.GetStatus(), began), nil
 }
 
+// Ended tells whether a container runs no more, or is gone.
+func (c *Client) Ended(ctx context.Context, id string) (bool, error) {
+	r, err := call(ctx, c, "container_status", "ask for status of container "+short(id), c.timeout,
+		c.runtime.ContainerStatus, &cri.ContainerStatusRequest{ContainerId: id})
+	if errors.Is(err, fault.ErrNotFound) {
+		return true, nil
+	}
+	return r.GetStatus().GetState() == cri.ContainerState_CONTAINER_EXITED, err
+}
+
 // containerStatus returns the zero Container for one that is gone.
 func (c *Client) containerStatus(ctx context.Context, listed *cri.Container, began time.Time) (pod.Container, error) {
 	r, err := call(ctx, c, "container_status", "ask for status of container "+short(listed.GetId()), c.timeout,
