@@ -27,6 +27,10 @@ func (a *Agent) buildObjects() ([]*v1.Pod, error) {
 	config := objects.Config{
 		Wanted: a.wantedPods, Cluster: apiObjects{a.member.client},
 		Strategy: string(a.cfg.Kubelet.ConfigMapAndSecretChangeDetectionStrategy), Away: a.member.silent.Get, Log: a.log,
+		Node: a.self, Notes: a.note,
+	}
+	if a.cfg.Gate("PodCertificateRequest") {
+		config.Requests = apiObjects{a.member.client}
 	}
 	var pods []*v1.Pod
 	if kept != nil {
@@ -44,6 +48,15 @@ func (a *Agent) buildObjects() ([]*v1.Pod, error) {
 	a.objects = objects.New(config)
 	a.sources = append(a.sources, a.member.once(actor{"objects of pods", a.objects.Run}))
 	return pods, nil
+}
+
+// self is this node as the API server has it.
+func (a *Agent) self() (string, types.UID, <-chan struct{}) {
+	n, newer := a.member.node.Get()
+	if n.object == nil {
+		return a.host.Name, "", newer
+	}
+	return a.host.Name, n.object.UID, newer
 }
 
 // openKept opens the files of pods for times without an API server; nil if there is no place for them. What is at the other

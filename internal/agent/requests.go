@@ -83,6 +83,15 @@ func (o apiObjects) Token(ctx context.Context, namespace, account string, r *aut
 	return o.client.CreateToken(ctx, namespace, account, r)
 }
 
+func (o apiObjects) RequestCertificate(ctx context.Context, r *certificates.PodCertificateRequest) error {
+	_, err := o.client.CreatePodCertificateRequest(ctx, r)
+	return err
+}
+
+func (o apiObjects) FollowCertificateRequest(ctx context.Context, namespace, name string, tell func(*certificates.PodCertificateRequest, error)) {
+	o.client.FollowPodCertificateRequest(ctx, namespace, name, one(tell))
+}
+
 // one hands on what is known of a single object, and trouble; a listing that knows nothing and has none says nothing.
 func one[T any](tell func(*T, error)) func(cluster.Listing[*T]) {
 	return func(l cluster.Listing[*T]) {

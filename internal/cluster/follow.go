@@ -82,6 +82,14 @@ func (c *Client) FollowCSR(ctx context.Context, name string, tell func(Listing[*
 	follow(ctx, c, t.only("", name), tell)
 }
 
+// FollowPodCertificateRequest follows one request for a certificate of a pod of this node; a node may follow those of its own.
+func (c *Client) FollowPodCertificateRequest(ctx context.Context, namespace, name string, tell func(Listing[*certificatesv1.PodCertificateRequest])) {
+	t := all("pod certificate request", certificatesv1.SchemeGroupVersion, "podcertificaterequests", &certificatesv1.PodCertificateRequestList{})
+	t = t.only(namespace, name)
+	t.fields = fields.AndSelectors(t.fields, fields.OneTermEqualSelector("spec.nodeName", c.node))
+	follow(ctx, c, t, tell)
+}
+
 // FollowClusterTrustBundles follows all ClusterTrustBundles. They are in certificates.k8s.io/v1 since 1.37, and an API server is never
 // older than its kubelets.
 func (c *Client) FollowClusterTrustBundles(ctx context.Context, tell func(Listing[*certificatesv1.ClusterTrustBundle])) {

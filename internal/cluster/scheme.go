@@ -25,6 +25,7 @@ var known = map[schema.GroupVersion][]runtime.Object{
 	certificatesv1.SchemeGroupVersion: {
 		&certificatesv1.CertificateSigningRequest{}, &certificatesv1.CertificateSigningRequestList{},
 		&certificatesv1.ClusterTrustBundle{}, &certificatesv1.ClusterTrustBundleList{},
+		&certificatesv1.PodCertificateRequest{}, &certificatesv1.PodCertificateRequestList{},
 	},
 	authenticationv1.SchemeGroupVersion: {&authenticationv1.TokenRequest{}, &authenticationv1.TokenReview{}},
 	authorizationv1.SchemeGroupVersion:  {&authorizationv1.SubjectAccessReview{}},

@@ -111,6 +111,12 @@ func (c *Client) GetCSR(ctx context.Context, name string) (*certificatesv1.Certi
 	return do(ctx, c, c.main.patience, r, &certificatesv1.CertificateSigningRequest{}, "get certificate signing request", name)
 }
 
+// CreatePodCertificateRequest makes a request for a certificate of a pod.
+func (c *Client) CreatePodCertificateRequest(ctx context.Context, r *certificatesv1.PodCertificateRequest) (*certificatesv1.PodCertificateRequest, error) {
+	q := c.main.groups[certificatesv1.SchemeGroupVersion].Post().Namespace(r.Namespace).Resource("podcertificaterequests").Body(r.DeepCopy())
+	return do(ctx, c, c.main.patience, q, &certificatesv1.PodCertificateRequest{}, "create pod certificate request", r.Namespace+"/"+r.Name)
+}
+
 // ReviewToken asks whom a token stands for.
 func (c *Client) ReviewToken(ctx context.Context, review *authenticationv1.TokenReview) (*authenticationv1.TokenReview, error) {
 	r := c.main.groups[authenticationv1.SchemeGroupVersion].Post().Resource("tokenreviews").Body(review.DeepCopy())

@@ -153,7 +153,7 @@ func honouredGates() []string {
 		"ContextualLogging", "CustomCPUCFSQuotaPeriod", "DefaultPodSysctls", "EventedPLEG", "ExtendWebSocketsToKubelet", "GracefulNodeShutdown",
 		"GracefulNodeShutdownBasedOnPodPriority", "InPlacePodLevelResourcesVerticalScaling", "KubeletCrashLoopBackOffMax", "KubeletEnsureSecretPulledImages",
 		"KubeletServiceAccountTokenForCredentialProviders", "LoggingAlphaOptions",
-		"LoggingBetaOptions", "MemoryQoS", "NodeLogQuery", "PodLevelResources", "PodLogsQuerySplitStreams", "QOSReserved",
+		"LoggingBetaOptions", "MemoryQoS", "NodeLogQuery", "PodCertificateRequest", "PodLevelResources", "PodLogsQuerySplitStreams", "QOSReserved",
 		"ReloadKubeletClientCAFile", "ReloadKubeletServerCertificateFile", "RestartAllContainersOnContainerExits", "RotateKubeletServerCertificate",
 	}
 }

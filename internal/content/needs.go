@@ -17,6 +17,8 @@ type Needs struct {
 	// PullSecrets are the logins to registries. A pod starts without those that are missing.
 	PullSecrets []string
 	Tokens      []Token
+	// Certificates are those the pod wants for itself.
+	Certificates []Certificate
 	// TrustBundles tells that ClusterTrustBundles are needed: they are found by signer and labels, so all are.
 	TrustBundles bool
 	// Claims are those of persistent volumes, in the pod's namespace. Drivers tells that what the cluster knows of CSI drivers is
@@ -127,6 +129,7 @@ func eachContainer(p *v1.Pod, visit func(*v1.Container)) {
 type gathering struct {
 	configMaps, secrets, claims map[string]bool
 	tokens                      map[Token]bool
+	certificates                []Certificate
 	trustBundles, drivers       bool
 }
 
@@ -137,7 +140,8 @@ func newGathering() *gathering {
 func (g *gathering) needs() Needs {
 	return Needs{
 		ConfigMaps: slices.Sorted(maps.Keys(g.configMaps)), Secrets: slices.Sorted(maps.Keys(g.secrets)),
-		Tokens: slices.SortedFunc(maps.Keys(g.tokens), compareTokens), TrustBundles: g.trustBundles,
+		Tokens:       slices.SortedFunc(maps.Keys(g.tokens), compareTokens),
+		Certificates: slices.SortedFunc(slices.Values(g.certificates), compareCertificates), TrustBundles: g.trustBundles,
 		Claims: slices.Sorted(maps.Keys(g.claims)), Drivers: g.drivers,
 	}
 }
@@ -171,7 +175,7 @@ func (g *gathering) volume(p *v1.Pod, v *v1.Volume) {
 		add(g.secrets, v.Secret.SecretName)
 	case v.Projected != nil:
 		for i := range v.Projected.Sources {
-			g.projection(p, &v.Projected.Sources[i])
+			g.projection(p, &v.Projected.Sources[i], Certificate{v.Name, i})
 		}
 	case v.CSI != nil:
 		g.drivers = true
@@ -184,7 +188,7 @@ func (g *gathering) volume(p *v1.Pod, v *v1.Volume) {
 	}
 }
 
-func (g *gathering) projection(p *v1.Pod, s *v1.VolumeProjection) {
+func (g *gathering) projection(p *v1.Pod, s *v1.VolumeProjection, at Certificate) {
 	switch {
 	case s.ConfigMap != nil:
 		add(g.configMaps, s.ConfigMap.Name)
@@ -194,5 +198,7 @@ func (g *gathering) projection(p *v1.Pod, s *v1.VolumeProjection) {
 		g.tokens[tokenOf(p, s.ServiceAccountToken)] = true
 	case s.ClusterTrustBundle != nil:
 		g.trustBundles = true
+	case s.PodCertificate != nil:
+		g.certificates = append(g.certificates, at)
 	}
 }

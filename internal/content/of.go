@@ -23,6 +23,9 @@ type Facts struct {
 	Tokens map[Token]string
 	// TrustBundles are all the node knows.
 	TrustBundles []*certificates.ClusterTrustBundle
+	// Certificates are those issued to the pod. NoCertificates tells that the node makes none for pods.
+	Certificates   map[Certificate]Credential
+	NoCertificates bool
 }
 
 // Of computes the files of one volume of a pod, by the rules of behaviours 177 to 183. The error is a
@@ -47,7 +50,7 @@ func Of(p *v1.Pod, v *v1.Volume, f Facts) (Files, error) {
 		err = b.downward(s.Items)
 	case v.Projected != nil:
 		b.field, b.mode, b.user = b.field+"projected", v.Projected.DefaultMode, v.Projected.DefaultUser
-		err = b.projected(v.Projected.Sources)
+		err = b.projected(v.Name, v.Projected.Sources)
 	default:
 		err = fmt.Errorf("volume %q is not made of files the agent writes", v.Name)
 	}
@@ -151,13 +154,13 @@ func (b *builder) downward(items []v1.DownwardAPIVolumeFile) error {
 }
 
 // projected adds the files of all sources; all that is missing is told at once.
-func (b *builder) projected(sources []v1.VolumeProjection) error {
+func (b *builder) projected(volume string, sources []v1.VolumeProjection) error {
 	var missing []error
 	whole := b.field
 	for i := range sources {
 		b.field = fmt.Sprintf("%s.sources[%d]", whole, i)
 		var lacks *environ.Missing
-		switch err := b.projection(&sources[i]); {
+		switch err := b.projection(&sources[i], Certificate{volume, i}); {
 		case err == nil:
 		case errors.As(err, &lacks):
 			missing = append(missing, err)
@@ -169,7 +172,7 @@ func (b *builder) projected(sources []v1.VolumeProjection) error {
 	return Join(missing...)
 }
 
-func (b *builder) projection(s *v1.VolumeProjection) error {
+func (b *builder) projection(s *v1.VolumeProjection, at Certificate) error {
 	switch {
 	case s.ConfigMap != nil:
 		b.field += ".configMap"
@@ -186,13 +189,16 @@ func (b *builder) projection(s *v1.VolumeProjection) error {
 	case s.ClusterTrustBundle != nil:
 		b.field += ".clusterTrustBundle"
 		return b.trustBundle(s.ClusterTrustBundle)
+	case s.PodCertificate != nil:
+		b.field += ".podCertificate"
+		return b.certificate(s.PodCertificate, at)
 	}
 	name := SourceName(s)
 	if name == "" {
 		return fmt.Errorf("%s: must name a source", b.field)
 	}
 	return fault.As(fault.ErrUnsupported, fmt.Errorf("%s.%s is not supported by this version of Bosun; "+
-		"what works: configMap, secret, downwardAPI, serviceAccountToken and clusterTrustBundle", b.field, name))
+		"what works: configMap, secret, downwardAPI, serviceAccountToken, clusterTrustBundle and podCertificate", b.field, name))
 }
 
 // SourceName is the field of a source of a projected volume that is set, as it is spelt in manifests; empty if none is.

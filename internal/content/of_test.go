@@ -142,11 +142,60 @@ func TestOfErrors(t *testing.T) {
 	}
 }
 
-func TestPodCertificateIsRefusedClearly(t *testing.T) {
-	p := podOf(t, "[{name: v, projected: {sources: [{podCertificate: {signerName: x/y, keyType: ED25519, credentialBundlePath: c}}]}}]")
-	_, err := content.Of(p, &p.Spec.Volumes[0], facts())
-	if !errors.Is(err, fault.ErrUnsupported) || !strings.HasPrefix(err.Error(), "spec.volumes[0].projected.sources[0].podCertificate is not supported") {
-		t.Errorf("got %v", err)
+// Behaviour 182.
+func TestPodCertificates(t *testing.T) {
+	p := podOf(t, `[{name: v, projected: {sources: [
+	  {configMap: {name: conf, items: [{key: b, path: b}]}},
+	  {podCertificate: {signerName: x/y, keyType: ED25519, credentialBundlePath: both.pem, keyPath: tls/key.pem, certificateChainPath: tls/chain.pem}}]}}]`)
+	v := &p.Spec.Volumes[0]
+	of := content.Certificate{Volume: "v", Source: 1}
+	if got := content.NeedsOf(p).Certificates; !slices.Equal(got, []content.Certificate{of}) {
+		t.Errorf("needs %v", got)
+	}
+	if s := content.CertificateSource(p, of); s == nil || s.SignerName != "x/y" {
+		t.Errorf("the source is %v", s)
+	}
+	for _, other := range []content.Certificate{{Volume: "v"}, {Volume: "v", Source: 2}, {Volume: "w", Source: 1}} {
+		if s := content.CertificateSource(p, other); s != nil {
+			t.Errorf("the source of %v is %v", other, s)
+		}
+	}
+	f := facts()
+	if _, err := content.Of(p, v, f); err == nil || !strings.Contains(err.Error(), `sources[1].podCertificate: there is no certificate of signer "x/y" yet`) {
+		t.Errorf("without one: %v", err)
+	}
+	f.Certificates = map[content.Certificate]content.Credential{of: {Key: []byte("KEY;"), Chain: []byte("CHAIN;")}}
+	want := strings.Join([]string{`b 0644 "B"`, `both.pem 0644 "KEY;CHAIN;"`, `tls/chain.pem 0644 "CHAIN;"`, `tls/key.pem 0644 "KEY;"`}, "\n")
+	files, err := content.Of(p, v, f)
+	if got := show(files); err != nil || got != want {
+		t.Errorf("got %v %v\nwant %v", got, err, want)
+	}
+	user := int64(1000)
+	p.Spec.SecurityContext = &v1.PodSecurityContext{RunAsUser: &user}
+	files, err = content.Of(p, v, f)
+	if k := files["tls/key.pem"]; err != nil || k.Mode != 0o600 || k.UID == nil || *k.UID != user {
+		t.Errorf("the key of one user is %v %v %v", k.Mode, k.UID, err)
+	}
+	f.NoCertificates = true
+	_, err = content.Of(p, v, f)
+	if !errors.Is(err, fault.ErrUnsupported) || !strings.HasPrefix(err.Error(), "spec.volumes[0].projected.sources[1].podCertificate is not supported while the feature gate") {
+		t.Errorf("with the gate off: %v", err)
+	}
+}
+
+func TestBareChain(t *testing.T) {
+	const one = "-----BEGIN CERTIFICATE-----\nAAEC\n-----END CERTIFICATE-----\n"
+	for name, c := range map[string]struct{ text, want, wrong string }{
+		"plain":          {text: one + one, want: one + one},
+		"text between":   {text: "leaf:\n" + one + "\nintermediate\n" + one + "end", want: one + one},
+		"headers":        {text: "-----BEGIN CERTIFICATE-----\nSubject: x\n\nAAEC\n-----END CERTIFICATE-----\n", want: one},
+		"empty":          {wrong: "no certificate"},
+		"something else": {text: one + "-----BEGIN PRIVATE KEY-----\nAAEC\n-----END PRIVATE KEY-----\n", wrong: "must be CERTIFICATE"},
+	} {
+		got, err := content.BareChain([]byte(c.text))
+		if string(got) != c.want || (err == nil) != (c.wrong == "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
 	}
 }
 

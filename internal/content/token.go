@@ -14,13 +14,18 @@ func (b *builder) token(s *v1.ServiceAccountTokenProjection) error {
 	if !ok {
 		return fmt.Errorf("failed to fetch token: there is none of service account %s/%s yet", b.pod.Namespace, t.Account)
 	}
-	user, mode := firstOf(s.User, b.user, SharedUser(b.pod)), (*int32)(nil)
+	b.putOwn(s.Path, []byte(text), s.User)
+	return nil
+}
+
+// putOwn adds a file that only who is meant may read. user is the one the file's source names, nil if it names none.
+func (b *builder) putOwn(name string, data []byte, user *int64) {
+	user, mode := firstOf(user, b.user, SharedUser(b.pod)), (*int32)(nil)
 	if user != nil || hasGroup(b.pod) {
 		owner := int32(0o600) // of a group, the writer lets the group read
 		mode = &owner
 	}
-	b.put(s.Path, []byte(text), mode, user)
-	return nil
+	b.put(name, data, mode, user)
 }
 
 func hasGroup(p *v1.Pod) bool {

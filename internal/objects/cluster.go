@@ -33,6 +33,13 @@ type Cluster interface {
 	Token(ctx context.Context, namespace, account string, r *authentication.TokenRequest) (*authentication.TokenRequest, error)
 }
 
+// Requests are those for certificates of pods, at the API server.
+type Requests interface {
+	RequestCertificate(ctx context.Context, r *certificates.PodCertificateRequest) error
+	// FollowCertificateRequest is as the Follow functions of Cluster.
+	FollowCertificateRequest(ctx context.Context, namespace, name string, tell func(*certificates.PodCertificateRequest, error))
+}
+
 // Keeper keeps objects over a restart for the time the API server cannot be asked. Its methods may be used by several
 // goroutines. Kinds are those of the API, lists included; names may hold any character.
 type Keeper interface {

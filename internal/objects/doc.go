@@ -12,13 +12,17 @@
 // The change detection strategy Cache is done by watching, which is never later and costs less; with Get every use
 // asks the API server, and pods look again each minute.
 //
-// No text made here shows what a Secret or a token holds.
+// For a pod that wants certificates of its own, keys are made here and PodCertificateRequests with them; the keys are in memory and in the
+// pod's volume, nowhere else.
+//
+// No text made here shows what a Secret, a token or a key holds.
 //
 // Reads: the wanted pods, and the API server.
 //
-// Writes: the revisions; requests for tokens; what Config.Keep keeps.
+// Writes: the revisions; requests for tokens and certificates; events of pods about certificates; what Config.Keep keeps.
 //
-// Goroutines: Run's, one for each object that is followed, and one for each token while it is asked for.
+// Goroutines: Run's, one for each object that is followed, and one for each token or certificate while it is
+// asked for.
 //
 // Stops when: its context ends. Readers then get errors.
 package objects

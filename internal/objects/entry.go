@@ -185,6 +185,7 @@ func (l *Loop) heard(ctx context.Context, e *entry, value any, err error) {
 			e.stop()
 		}
 		l.nudgeLeases(time.Now())
+		l.nudgeCertificates(time.Now())
 	}()
 	l.wake()
 	if changed {

@@ -42,6 +42,9 @@ type server struct {
 	tokenFails     []error
 	seconds        int64 // granted, if not 0
 	slow           time.Duration
+	// requests are those for certificates, and requestFails what is answered instead, one by one.
+	requests     []*certificates.PodCertificateRequest
+	requestFails []error
 }
 
 func newServer() *server {
@@ -203,6 +206,24 @@ func (s *server) Token(ctx context.Context, ns, account string, r *authenticatio
 	return r, nil
 }
 
+func (s *server) RequestCertificate(_ context.Context, r *certificates.PodCertificateRequest) error {
+	var err error
+	s.do(func() {
+		if err = s.down; err == nil && len(s.requestFails) > 0 {
+			err, s.requestFails = s.requestFails[0], s.requestFails[1:]
+		}
+		if err == nil {
+			s.requests = append(s.requests, r)
+			s.objects["request "+r.Namespace+"/"+r.Name] = r
+		}
+	})
+	return err
+}
+
+func (s *server) FollowCertificateRequest(ctx context.Context, ns, name string, tell func(*certificates.PodCertificateRequest, error)) {
+	followed(ctx, s, "request "+ns+"/"+name, tell)
+}
+
 var (
 	errAway      = fmt.Errorf("dial tcp 127.0.0.1:6443: connect: connection refused")
 	errForbidden = apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, "m", fmt.Errorf("no relationship found between node and this object"))
@@ -236,6 +257,9 @@ func bubble(t *testing.T, cfg Config, test func(b *bench)) {
 // start begins a Loop, as a new process does.
 func (b *bench) start(cfg Config) {
 	cfg.Wanted, cfg.Cluster = b.wanted.Get, b.server
+	if cfg.Node != nil {
+		cfg.Requests = b.server
+	}
 	b.Loop = New(cfg)
 	ctx, cancel := context.WithCancel(b.t.Context())
 	ended := make(chan struct{})

@@ -27,6 +27,18 @@ func (l *Loop) Gather(ctx context.Context, p *v1.Pod, v *v1.Volume) (content.Fac
 		}
 		f.Tokens[t] = text
 	}
+	if f.NoCertificates = l.cfg.Requests == nil; !f.NoCertificates {
+		for _, of := range needs.Certificates {
+			c, err := w.certificate(ctx, p, of)
+			if errs = append(errs, err); err != nil {
+				continue
+			}
+			if f.Certificates == nil {
+				f.Certificates = map[content.Certificate]content.Credential{}
+			}
+			f.Certificates[of] = c
+		}
+	}
 	if needs.TrustBundles {
 		all, err := w.trustBundles(ctx)
 		f.TrustBundles, errs = all, append(errs, err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bosun-project/bosun/internal/content"
 	"github.com/bosun-project/bosun/internal/latest"
+	"github.com/bosun-project/bosun/internal/note"
 	"github.com/bosun-project/bosun/internal/pod"
 )
 
@@ -41,7 +42,13 @@ type Config struct {
 	Again time.Duration
 	// Keep keeps objects over restarts; nil if nothing is to be kept.
 	Keep Keeper
-	// Log hears of tokens that cannot be renewed; nil for nobody.
+	// Requests are those for certificates of pods; nil if none are made. Node is this node as the API server has it, with a channel that is
+	// closed when that may have changed; uid is empty while it does not.
+	Requests Requests
+	Node     func() (name string, uid types.UID, newer <-chan struct{})
+	// Notes hears of certificates of pods that are overdue or expired; nil for nobody.
+	Notes note.Sink
+	// Log hears of tokens and certificates that cannot be renewed; nil for nobody.
 	Log *slog.Logger
 }
 
@@ -58,6 +65,8 @@ type Loop struct {
 	pods    map[types.UID]*user
 	entries map[key]*entry
 	leases  map[leaseKey]*lease
+	// certificates are those of pods.
+	certificates map[certificateKey]*certificate
 	// accounts are the service accounts that were read.
 	accounts map[accountKey]*v1.ServiceAccount
 	// told is what was published; count the highest of it ever.
@@ -71,7 +80,7 @@ type Loop struct {
 	logging map[types.UID]bool
 	// again is when pods look anew under the strategy Get.
 	again time.Time
-	// kept is what Config.Keep is to be told once the lock is free.
+	// kept is what others are to be told once the lock is free.
 	kept []func()
 }
 
@@ -97,7 +106,7 @@ func New(cfg Config) *Loop {
 	}
 	return &Loop{
 		cfg: cfg, kick: make(chan struct{}, 1), pods: map[types.UID]*user{}, entries: map[key]*entry{},
-		leases: map[leaseKey]*lease{}, told: map[types.UID]uint64{}, dirty: map[types.UID]bool{},
+		leases: map[leaseKey]*lease{}, certificates: map[certificateKey]*certificate{}, told: map[types.UID]uint64{}, dirty: map[types.UID]bool{},
 		accounts: map[accountKey]*v1.ServiceAccount{}, entered: map[types.UID]uint64{}, logging: map[types.UID]bool{},
 	}
 }
@@ -150,6 +159,8 @@ func (l *Loop) turn(ctx context.Context, work *sync.WaitGroup, wanted map[types.
 	l.dropLeases(now, &wake)
 	l.dropAccounts()
 	l.startLeases(ctx, work, now, &wake)
+	l.dropCertificates(now, &wake)
+	l.startCertificates(ctx, work, now, &wake)
 	l.lookAgain(now, &wake)
 	l.publish(now, &wake)
 	return time.Time(wake), l.kept
@@ -192,6 +203,9 @@ func (l *Loop) need(wanted map[types.UID]*pod.Desired, now time.Time) {
 			l.entry(k, now).users[uid] = true
 		}
 		l.hold(uid, u)
+		if l.cfg.Requests != nil {
+			l.holdCertificates(uid, u)
+		}
 	}
 	for uid := range l.pods {
 		if d := wanted[uid]; d != nil && !d.Over {

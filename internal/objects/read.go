@@ -267,6 +267,45 @@ func (w patience) noToken(p *v1.Pod, t content.Token, problem, ended error) erro
 	return fault.As(fault.ErrTimeout, fmt.Errorf("failed to fetch token: no answer about service account %s/%s within %s", p.Namespace, t.Account, w.l.cfg.Patience))
 }
 
+// certificate is token for a certificate of the pod. A signer's no is told at once.
+func (w patience) certificate(ctx context.Context, p *v1.Pod, of content.Certificate) (content.Credential, error) {
+	l := w.l
+	for {
+		l.mu.Lock()
+		c := l.certificate(certificateKey{p.UID, of}, p)
+		if c == nil {
+			l.mu.Unlock()
+			return content.Credential{}, fmt.Errorf("volume %q of pod %s/%s has no podCertificate as source %d", of.Volume, p.Namespace, p.Name, of.Source)
+		}
+		holds, credential, news, problem := c.holds(time.Now()), c.credential, c.news, c.err
+		waits := c.waits()
+		final := !holds && problem != nil && (refused(problem) || !passing(problem))
+		c.read = c.read || holds || final
+		l.mu.Unlock()
+		l.wake()
+		if holds {
+			return credential, nil
+		}
+		if final {
+			return content.Credential{}, fmt.Errorf("failed to get a certificate: %s", said(problem))
+		}
+		more, err := w.on(ctx, news, false)
+		if more {
+			continue
+		}
+		l.mu.Lock()
+		c.read = true
+		l.mu.Unlock()
+		switch {
+		case err != nil:
+			return content.Credential{}, fmt.Errorf("failed to get a certificate: %w", err)
+		case problem != nil:
+			return content.Credential{}, fault.As(fault.ErrTimeout, fmt.Errorf("failed to get a certificate: %s", said(problem)))
+		}
+		return content.Credential{}, fault.As(fault.ErrTimeout, fmt.Errorf("still waiting for a %s", waits))
+	}
+}
+
 // Wait is something a pod needs that the node has not got yet.
 type Wait struct {
 	// What names it, such as "configmap shop/settings".
@@ -301,6 +340,11 @@ func (l *Loop) Waits(uid types.UID) []Wait {
 	for k, e := range l.leases {
 		if k.pod == uid && !e.holds(time.Now()) {
 			add("token of service account "+e.namespace+"/"+k.token.Account, e.since, e.err)
+		}
+	}
+	for k, c := range l.certificates {
+		if k.pod == uid && !c.holds(time.Now()) {
+			add(c.waits(), c.since, c.err)
 		}
 	}
 	return out
