@@ -25,6 +25,7 @@ var (
 	podsBucket    = []byte("pods")    // pod UID: checked record, see encode
 	damagedBucket = []byte("damaged") // pod UID: what was in a record that could not be read
 	pullsBucket   = []byte("pulls")   // what package image calls it: checked text, see seal. Made when it is first needed
+	claimsBucket  = []byte("claims")  // what package dra calls it: as pulls
 	formatKey     = []byte("format")
 )
 

@@ -22,8 +22,9 @@ type request struct {
 	uid types.UID
 	// value is the record; nil removes it.
 	value []byte
-	// pulls are changes of the records of pulls instead, by key; nil removes one.
-	pulls map[string][]byte
+	// texts are changes of a bucket of texts instead, by key; nil removes one.
+	bucket []byte
+	texts  map[string][]byte
 	// done gets the answer; it has room for it, so that the writer never waits.
 	done chan error
 }
@@ -101,7 +102,7 @@ func (l *Ledger) commit(batch []*request) error {
 	return l.update(func(tx *bbolt.Tx) error {
 		pods := tx.Bucket(podsBucket)
 		for _, r := range batch {
-			if err := changePulls(tx, r.pulls); err != nil {
+			if err := changeTexts(tx, r.bucket, r.texts); err != nil {
 				return err
 			}
 			if r.uid == "" {

@@ -71,6 +71,8 @@ func failed(d *pod.Desired, m plan.Memory, o plan.Outcome) []note.Note {
 		return warn(reason.FailedCreatePodContainer, "unable to ensure pod container exists: "+why)
 	case plan.SetupVolume:
 		return mountFailed(d, m, o)
+	case plan.PrepareClaims:
+		return warn(reason.FailedPrepareDynamicResources, "Failed to prepare dynamic resources: "+why)
 	case plan.EnsureImage:
 		return imageFailed(d, o)
 	case plan.RunSandbox:
@@ -84,7 +86,7 @@ func failed(d *pod.Desired, m plan.Memory, o plan.Outcome) []note.Note {
 		return warn(reason.FailedPostStartHook, why)
 	case plan.PreStop:
 		return warn(reason.FailedPreStopHook, why)
-	case plan.StopContainer, plan.StopSandbox, plan.UnmakePod:
+	case plan.StopContainer, plan.StopSandbox, plan.UnprepareClaims, plan.UnmakePod:
 		e.Container = "" // it is the pod that cannot be ended
 		return warn(reason.FailedKillPod, "error killing pod: "+why)
 	case plan.UpdateContainer, plan.GrowPod, plan.SettlePod:

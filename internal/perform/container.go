@@ -77,6 +77,9 @@ func (x *Performer) inputs(ctx context.Context, d *pod.Desired, c *v1.Container,
 	in := &translate.Inputs{PodInputs: podIn, Env: env, Volumes: x.volumesOf(d.UID())}
 	addImageVolumes(in.Volumes, d, c, seen)
 	storage(in)
+	if err := x.claimed(in, d, c); err != nil {
+		return nil, err
+	}
 	if in.SubPaths, err = x.subPaths(ctx, d, c, env); err != nil {
 		return nil, err
 	}

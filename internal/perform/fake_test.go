@@ -46,6 +46,7 @@ type world struct {
 	pulls     bool
 	uses      uint64 // bytes of memory, by every container
 	refused   *plan.Fault
+	claimed   []string // CDI names of every container
 }
 
 func newWorld() *world {
@@ -56,11 +57,17 @@ func newWorld() *world {
 
 func (w *world) performer() *Performer {
 	return New(Config{
-		Runtime: w, Resizer: w, Images: images{w}, Volumes: w, Cgroups: cgroups{w}, Files: w, Hooks: w, Namespaces: w,
+		Runtime: w, Resizer: w, Images: images{w}, Volumes: w, Cgroups: cgroups{w}, Files: w, Hooks: w, Namespaces: w, Claims: w,
 		Node: func() translate.Node { return w.node }, HostsFile: func() []byte { return []byte("192.0.2.9 of-the-node\n") },
 		Notes: func(n note.Note) { w.notes = append(w.notes, n) },
 	})
 }
+
+func (w *world) Prepare(context.Context, *v1.Pod) error { return w.did("Prepare") }
+
+func (w *world) Unprepare(_ context.Context, uid types.UID) error { return w.did("Unprepare", uid) }
+
+func (w *world) Devices(*v1.Pod, *v1.Container) ([]string, error) { return w.claimed, w.did("Devices") }
 
 // did writes a call down and says how it ends.
 func (w *world) did(verb string, args ...any) error {

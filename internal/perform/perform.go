@@ -51,6 +51,15 @@ type Volumes interface {
 	TearDown(ctx context.Context, uid types.UID) error
 }
 
+// Claims has the devices of ResourceClaims prepared for pods.
+type Claims interface {
+	Prepare(ctx context.Context, p *v1.Pod) error
+	// Unprepare takes back what Prepare has done, or begun, for a pod.
+	Unprepare(ctx context.Context, uid types.UID) error
+	// Devices are the CDI names of what a container has of its pod's claims.
+	Devices(p *v1.Pod, c *v1.Container) ([]string, error)
+}
+
 // Cgroups keeps the cgroups of pods.
 type Cgroups interface {
 	Ensure(ctx context.Context, p *v1.Pod) error
@@ -114,6 +123,8 @@ type Config struct {
 	Namespaces Namespaces
 	// Objects is nil on a node without an API server.
 	Objects Objects
+	// Claims is nil on a node without an API server: static pods have none.
+	Claims Claims
 	// Node returns the node's settings, with the resolver file read anew.
 	Node func() translate.Node
 	// Allocatable is what the node can give to pods, for resource fields.
@@ -148,6 +159,8 @@ func (x *Performer) Do(ctx context.Context, d *pod.Desired, e plan.Effect, seen 
 		o.LogAttempts, o.Uprooted, err = x.makePod(ctx, d, seen)
 	case plan.SetupVolume:
 		err = x.setupVolume(ctx, d, e)
+	case plan.PrepareClaims, plan.UnprepareClaims:
+		err = x.claims(ctx, d, e)
 	case plan.EnsureImage:
 		return x.ensureImage(ctx, d, e)
 	case plan.RunSandbox:

@@ -30,7 +30,7 @@ func one(kind plan.Kind) plan.Effect {
 		e = plan.Effect{Kind: kind, Attempt: 2}
 	case plan.StopSandbox, plan.RemoveSandbox:
 		e = plan.Effect{Kind: kind, ID: "s1", Attempt: 2}
-	case plan.Look, plan.MakePod, plan.TearVolumes, plan.GrowPod, plan.SettlePod, plan.UnmakePod, plan.ForgetPod:
+	case plan.Look, plan.MakePod, plan.PrepareClaims, plan.UnprepareClaims, plan.TearVolumes, plan.GrowPod, plan.SettlePod, plan.UnmakePod, plan.ForgetPod:
 		e = plan.Effect{Kind: kind}
 	case plan.EnsureImage, plan.StartContainer, plan.PostStart, plan.PreStop, plan.StopContainer, plan.ReadEnd, plan.UpdateContainer, plan.RemoveContainer:
 	}
@@ -45,9 +45,10 @@ func TestDo(t *testing.T) {
 		calls  []string
 		report string
 	}{
-		plan.Look:        {[]string{"Inspect u1"}, "complete began 0s, sandbox s1#0 ready=false seen 0s"},
-		plan.MakePod:     {[]string{"Make", "LostCgroup", "EnsureCgroup"}, "none"},
-		plan.SetupVolume: {[]string{"Setup data"}, "none"},
+		plan.Look:          {[]string{"Inspect u1"}, "complete began 0s, sandbox s1#0 ready=false seen 0s"},
+		plan.MakePod:       {[]string{"Make", "LostCgroup", "EnsureCgroup"}, "none"},
+		plan.SetupVolume:   {[]string{"Setup data"}, "none"},
+		plan.PrepareClaims: {[]string{"Prepare"}, "none"}, plan.UnprepareClaims: {[]string{"Unprepare u1"}, "none"},
 		plan.EnsureImage: {[]string{"EnsureImage app nginx:1"}, "none"},
 		plan.RunSandbox: {[]string{"Range", "RunPodSandbox 2 /kubepods/podu1 handler=", "Sandbox s9"},
 			"own began 2s, sandbox s9#2 ready=true seen 2s"},
@@ -87,7 +88,7 @@ func TestDo(t *testing.T) {
 // carries the words.
 func TestDoStopsAtAFailure(t *testing.T) {
 	for kind, verbs := range map[plan.Kind][]string{
-		plan.Look: {"Inspect"}, plan.MakePod: {"Make", "LostCgroup", "EnsureCgroup"}, plan.SetupVolume: {"Setup"},
+		plan.Look: {"Inspect"}, plan.MakePod: {"Make", "LostCgroup", "EnsureCgroup"}, plan.SetupVolume: {"Setup"}, plan.PrepareClaims: {"Prepare"}, plan.UnprepareClaims: {"Unprepare"},
 		plan.RunSandbox:      {"Range", "RunPodSandbox", "Sandbox"},
 		plan.CreateContainer: {"Range", "Hosts", "Termination", "CreateContainer"},
 		plan.StartContainer:  {"StartContainer"}, plan.PostStart: {"Run"}, plan.PreStop: {"Run"},

@@ -62,7 +62,12 @@ func (d *draft) create(c *v1.Container, current *pod.Sandbox, mayStart bool) pro
 	if d.growing() { // it is made with what the pod was given, for which there is no room yet
 		return busy
 	}
-	if !d.ready() {
+	switch {
+	case d.ready():
+	case !d.claimed():
+		d.wait(Wait{For: "resource claims", Detail: "container " + c.Name + " starts once the resource claims of the pod are prepared"})
+		return busy
+	default:
 		d.wait(Wait{For: "volumes", Detail: "container " + c.Name + " starts once the volumes of the pod are set up"})
 		return busy
 	}

@@ -116,7 +116,8 @@ func (d *draft) finish() {
 			if d.mem.Stage < Stopping {
 				d.keep(e)
 			}
-		case Look, MakePod, SetupVolume, EnsureImage, PostStart, PreStop, ReadEnd, TearVolumes, GrowPod, SettlePod, UnmakePod, ForgetPod:
+		case Look, MakePod, SetupVolume, PrepareClaims, EnsureImage, PostStart, PreStop, ReadEnd, UnprepareClaims, TearVolumes, GrowPod, SettlePod,
+			UnmakePod, ForgetPod:
 		}
 	}
 }

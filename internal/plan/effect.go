@@ -15,6 +15,7 @@ const (
 	Look            Kind = iota + 1 // inspect the pod in the runtime
 	MakePod                         // directories, log directory, cgroup
 	SetupVolume                     // Volume, Content
+	PrepareClaims                   // Content: all ResourceClaims of the pod
 	EnsureImage                     // Container, Attempt, Image, Content; or Volume, Image, Content, and ID if it was there before
 	RunSandbox                      // Attempt
 	CreateContainer                 // Container, Attempt, SandboxID, Image, Content
@@ -27,6 +28,7 @@ const (
 	RemoveContainer                 // Container, ID, Attempt
 	StopSandbox                     // ID, Attempt
 	RemoveSandbox                   // ID, Attempt
+	UnprepareClaims                 // all ResourceClaims of the pod
 	TearVolumes                     // all volumes of the pod
 	GrowPod                         // Content, Why: room in the pod's cgroup for what it was given; never at once with SettlePod
 	SettlePod                       // Content, Why: the pod's cgroup as what it was given
@@ -35,11 +37,11 @@ const (
 )
 
 var kindNames = [...]string{
-	Look: "look", MakePod: "make pod", SetupVolume: "set up volume", EnsureImage: "ensure image", RunSandbox: "run sandbox",
+	Look: "look", MakePod: "make pod", SetupVolume: "set up volume", PrepareClaims: "prepare resource claims", EnsureImage: "ensure image", RunSandbox: "run sandbox",
 	CreateContainer: "create container", StartContainer: "start container", PostStart: "run postStart of", PreStop: "run preStop of",
 	StopContainer: "stop container", ReadEnd: "read the end of", UpdateContainer: "resize container",
 	RemoveContainer: "remove container", StopSandbox: "stop sandbox", RemoveSandbox: "remove sandbox",
-	TearVolumes: "tear down volumes", GrowPod: "resize cgroup", SettlePod: "resize cgroup", UnmakePod: "remove cgroup", ForgetPod: "remove directories",
+	UnprepareClaims: "unprepare resource claims", TearVolumes: "tear down volumes", GrowPod: "resize cgroup", SettlePod: "resize cgroup", UnmakePod: "remove cgroup", ForgetPod: "remove directories",
 }
 
 // String returns the kind as people read it.
@@ -86,7 +88,7 @@ func (e Effect) Key() string {
 		return e.Kind.String() + " " + e.Container + "#" + strconv.FormatUint(uint64(e.Attempt), 10)
 	case RunSandbox, StopSandbox, RemoveSandbox:
 		return e.Kind.String() + " #" + strconv.FormatUint(uint64(e.Attempt), 10)
-	case Look, MakePod, TearVolumes, GrowPod, SettlePod, UnmakePod, ForgetPod:
+	case Look, MakePod, PrepareClaims, UnprepareClaims, TearVolumes, GrowPod, SettlePod, UnmakePod, ForgetPod:
 	}
 	return e.Kind.String()
 }
@@ -101,7 +103,7 @@ func (e Effect) Subject() string {
 		return e.Kind.String() + " " + e.Volume
 	case EnsureImage, CreateContainer, StartContainer, PostStart, PreStop, StopContainer, ReadEnd, UpdateContainer, RemoveContainer:
 		return e.Kind.String() + " " + e.Container
-	case Look, MakePod, RunSandbox, StopSandbox, RemoveSandbox, TearVolumes, GrowPod, SettlePod, UnmakePod, ForgetPod:
+	case Look, MakePod, PrepareClaims, RunSandbox, StopSandbox, RemoveSandbox, UnprepareClaims, TearVolumes, GrowPod, SettlePod, UnmakePod, ForgetPod:
 	}
 	return e.Kind.String()
 }
@@ -125,8 +127,8 @@ func (e Effect) InRuntime() bool {
 	switch e.Kind {
 	case RunSandbox, CreateContainer, StartContainer, StopContainer, RemoveContainer, StopSandbox, RemoveSandbox:
 		return true
-	case Look, MakePod, SetupVolume, EnsureImage, PostStart, PreStop, ReadEnd, UpdateContainer, TearVolumes, GrowPod, SettlePod, UnmakePod,
-		ForgetPod: // changing resources once more does no harm
+	case Look, MakePod, SetupVolume, PrepareClaims, EnsureImage, PostStart, PreStop, ReadEnd, UpdateContainer, UnprepareClaims, TearVolumes,
+		GrowPod, SettlePod, UnmakePod, ForgetPod: // changing resources once more does no harm
 	}
 	return false
 }
@@ -139,9 +141,9 @@ func (e Effect) Makes() bool {
 // Frees tells whether the effect only looks, ends or removes: it may go on when nothing can be remembered.
 func (e Effect) Frees() bool {
 	switch e.Kind {
-	case Look, PreStop, ReadEnd, StopContainer, RemoveContainer, StopSandbox, RemoveSandbox, TearVolumes, UnmakePod, ForgetPod:
+	case Look, PreStop, ReadEnd, StopContainer, RemoveContainer, StopSandbox, RemoveSandbox, UnprepareClaims, TearVolumes, UnmakePod, ForgetPod:
 		return true
-	case MakePod, SetupVolume, EnsureImage, RunSandbox, CreateContainer, StartContainer, PostStart, UpdateContainer, GrowPod, SettlePod:
+	case MakePod, SetupVolume, PrepareClaims, EnsureImage, RunSandbox, CreateContainer, StartContainer, PostStart, UpdateContainer, GrowPod, SettlePod:
 	}
 	return false
 }

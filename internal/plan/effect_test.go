@@ -14,7 +14,8 @@ func TestKeysAndSubjects(t *testing.T) {
 		PostStart: {"run postStart of app#3", "run postStart of app"}, PreStop: {"run preStop of app#3", "run preStop of app"},
 		StopContainer: {"stop container app#3", "stop container app"}, ReadEnd: {"read the end of app#3", "read the end of app"},
 		RemoveContainer: {"remove container app#3", "remove container app"}, StopSandbox: {"stop sandbox #3", "stop sandbox"},
-		RemoveSandbox: {"remove sandbox #3", "remove sandbox"}, TearVolumes: {"tear down volumes", "tear down volumes"},
+		RemoveSandbox: {"remove sandbox #3", "remove sandbox"}, PrepareClaims: {"prepare resource claims", "prepare resource claims"},
+		UnprepareClaims: {"unprepare resource claims", "unprepare resource claims"}, TearVolumes: {"tear down volumes", "tear down volumes"},
 		UnmakePod: {"remove cgroup", "remove cgroup"}, ForgetPod: {"remove directories", "remove directories"},
 		UpdateContainer: {"resize container app#3", "resize container app"},
 		GrowPod:         {"resize cgroup", "resize cgroup"}, SettlePod: {"resize cgroup", "resize cgroup"}, // never both at once
@@ -66,7 +67,7 @@ func TestSame(t *testing.T) {
 
 // TestWhatMayGoOn holds which effects may begin although nothing can be remembered: those that make nothing.
 func TestWhatMayGoOn(t *testing.T) {
-	makes := map[Kind]bool{MakePod: true, SetupVolume: true, EnsureImage: true, RunSandbox: true, CreateContainer: true, StartContainer: true, PostStart: true,
+	makes := map[Kind]bool{MakePod: true, SetupVolume: true, PrepareClaims: true, EnsureImage: true, RunSandbox: true, CreateContainer: true, StartContainer: true, PostStart: true,
 		UpdateContainer: true, GrowPod: true, SettlePod: true}
 	for k := Look; k <= ForgetPod; k++ {
 		if (Effect{Kind: k}).Frees() == makes[k] {

@@ -71,6 +71,10 @@ func learnSuccess(m *Memory, o Outcome) {
 			s.Volumes = map[string]uint64{}
 		}
 		s.Volumes[e.Volume] = e.Content
+	case PrepareClaims:
+		s.Claimed, s.Unclaimed = true, false
+	case UnprepareClaims:
+		s.Claimed, s.Unclaimed = false, true
 	case EnsureImage:
 		if s.Images == nil {
 			s.Images = map[string]ResolvedImage{}
@@ -139,6 +143,8 @@ func seriesOf(k Kind) series {
 		return series{10 * time.Second, 5 * time.Minute}
 	case SetupVolume, TearVolumes: // behaviour 172
 		return series{500 * time.Millisecond, 2*time.Minute + 2*time.Second}
+	case PrepareClaims, UnprepareClaims: // what can be told to be mended is tried at once
+		return series{time.Second, time.Minute}
 	case UpdateContainer, GrowPod, SettlePod: // memory that is in use is given back some time, or never
 		return series{time.Second, time.Minute}
 	case Look, MakePod, RunSandbox, CreateContainer, StartContainer, PostStart, PreStop, StopContainer, ReadEnd, RemoveContainer,

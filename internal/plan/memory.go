@@ -207,6 +207,8 @@ type Session struct {
 	// Stale is when something happened in the runtime whose result is not known: only an inspection that began
 	// later can be trusted.
 	Stale time.Time
+	// Claimed tells that the pod's ResourceClaims are prepared, Unclaimed that nothing of them is any more.
+	Claimed, Unclaimed bool
 	// Torn tells that volumes, Unmade that cgroup, Forgotten that directories of the pod are gone.
 	Torn, Unmade, Forgotten bool
 	// Rested tells that an ended pod uses nothing of the node any more but records and logs: its object may be deleted

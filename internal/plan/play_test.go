@@ -312,7 +312,7 @@ func (p *play) world(e Effect) *pod.Report {
 		return p.look()
 	case Look:
 		return p.look()
-	case SetupVolume, EnsureImage, PostStart, PreStop, ReadEnd, TearVolumes, UnmakePod, ForgetPod:
+	case SetupVolume, PrepareClaims, EnsureImage, PostStart, PreStop, ReadEnd, UnprepareClaims, TearVolumes, UnmakePod, ForgetPod:
 		return nil
 	}
 	return &r

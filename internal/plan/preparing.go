@@ -9,8 +9,8 @@ import (
 	"github.com/bosun-project/bosun/internal/pod"
 )
 
-// preparing makes everything that containers need, side by side: directories and cgroup first, then volumes, images
-// and the sandbox at once.
+// preparing makes everything that containers need, side by side: directories and cgroup first, then volumes, ResourceClaims, images
+// and the sandbox at once; but the sandbox of a pod with claims is made when these are prepared.
 func (d *draft) preparing() {
 	d.wakeForDeadline()
 	if !d.fresh() {
@@ -33,13 +33,14 @@ func (d *draft) preparing() {
 	d.prefetch(current)
 }
 
-// prepare wants directories, cgroup and volumes; all of it may be done again without harm.
+// prepare wants directories, cgroup, ResourceClaims and volumes; all of it may be done again without harm.
 func (d *draft) prepare() {
 	if !d.mem.Session.Made {
 		d.want(Effect{Kind: MakePod})
 		return
 	}
 	d.resize()
+	d.claim()
 	for i := range d.in.Desired.Pod.Spec.Volumes {
 		v := &d.in.Desired.Pod.Spec.Volumes[i]
 		if v.Image != nil { // the runtime's to mount
@@ -60,9 +61,9 @@ func (d *draft) contentOf(v *v1.Volume) uint64 {
 	return d.in.Facts.Content ^ content.Mark(d.in.Desired.Pod, v)
 }
 
-// ready tells whether directories, cgroup and volumes are there.
+// ready tells whether directories, cgroup, ResourceClaims and volumes are there.
 func (d *draft) ready() bool {
-	if !d.mem.Session.Made {
+	if !d.mem.Session.Made || !d.claimed() {
 		return false
 	}
 	for i := range d.in.Desired.Pod.Spec.Volumes {
@@ -87,7 +88,7 @@ func (d *draft) anyIn(sandboxID string) bool {
 // newSandbox replaces what is there of sandboxes by a new one: first everything that lives in an old one ends
 // (behaviours 47, 54).
 func (d *draft) newSandbox() {
-	if d.endOldSandboxes() || !d.mem.Session.Made {
+	if d.endOldSandboxes() || !d.mem.Session.Made || !d.claimed() {
 		return
 	}
 	if d.busyMakingOther(RunSandbox) {

@@ -19,7 +19,7 @@ import (
 // do plays one line of a script:
 //
 //	pod NAME [restart=P] [grace=S] [deadline=S] [init=a,s*,b] [containers=a,b] [volumes=v] [configmaps=v] [prestop=a,b] [poststart=a]
-//	    [imagevolumes=v] [startup=a] [policy=a:P] [sizes=a:R/L:R/L,…] [replace=a:RESOURCE] [foreign] [rule=a:In:42,43] [all=a:In:88] [host] [over] [started=-D] [unwanted] [uninspected]      a star marks a
+//	    [imagevolumes=v] [claims=c] [templates=c] [startup=a] [policy=a:P] [sizes=a:R/L:R/L,…] [replace=a:RESOURCE] [foreign] [rule=a:In:42,43] [all=a:In:88] [host] [over] [started=-D] [unwanted] [uninspected]      a star marks a
 //	    sidecar; rule and all are rules about exit codes, the action of all is to restart all containers
 //	EFFECT takes 5s | hangs | happens unheard | fails [N times] [soon] [REASON | missing] | works | will work
 //	                                                EFFECT as in a plan, without #N; "works" also ends what hangs
@@ -43,6 +43,7 @@ import (
 //	keep dead=N [age=D] | doom NAME#N               how many ended instances stay; one that does not
 //	staying                                         the node's orders are over, and the machine does not go down
 //	content N                                       an object changed that the pod's volumes are made from
+//	claim NAME                                      a ResourceClaim is made from a template of the pod
 //	size NAME=CPU:MEMORY                            other resources are wanted, as with sizes
 //	room yes | silent | Deferred | Infeasible       what admission says of that
 //	list                                            what the runtime has
@@ -244,6 +245,8 @@ func (p *play) edit(words []string, args map[string]string) {
 				}
 			}
 		}
+	case "claim":
+		d.Pod.Status.ResourceClaimStatuses = append(d.Pod.Status.ResourceClaimStatuses, v1.PodResourceClaimStatus{Name: words[1], ResourceClaimName: new("web-" + words[1])})
 	case "debug":
 		e := v1.EphemeralContainer{EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: words[1], Image: words[1]}}
 		d.Pod.Spec.EphemeralContainers = append(d.Pod.Spec.EphemeralContainers, e)
@@ -280,6 +283,12 @@ func (p *play) pod(args map[string]string) {
 	}
 	for _, name := range list(args["imagevolumes"]) {
 		spec.Volumes = append(spec.Volumes, v1.Volume{Name: name, VolumeSource: v1.VolumeSource{Image: &v1.ImageVolumeSource{Reference: name}}})
+	}
+	for _, name := range list(args["claims"]) {
+		spec.ResourceClaims = append(spec.ResourceClaims, v1.PodResourceClaim{Name: name, ResourceClaimName: new(name)})
+	}
+	for _, name := range list(args["templates"]) {
+		spec.ResourceClaims = append(spec.ResourceClaims, v1.PodResourceClaim{Name: name, ResourceClaimTemplateName: new(name)})
 	}
 	for _, name := range list(args["configmaps"]) {
 		spec.Volumes = append(spec.Volumes, v1.Volume{Name: name, VolumeSource: v1.VolumeSource{ConfigMap: &v1.ConfigMapVolumeSource{}}})

@@ -7,7 +7,7 @@ import (
 )
 
 // stopping ends all containers: their preStop hooks run at once, sidecars get their TERM after the containers that
-// lean on them, and everybody shares one absolute deadline (behaviours 111, 133, 143, 144).
+// lean on them, and everybody shares one absolute deadline (behaviours 111, 133, 143, 144). Then the pod's ResourceClaims are given back.
 func (d *draft) stopping() {
 	d.shorten()
 	live := false
@@ -27,7 +27,7 @@ func (d *draft) stopping() {
 		}
 		d.end(c, deadline, why)
 	}
-	if live || !d.settledDown() {
+	if live || !d.settledDown() || !d.unclaimed() {
 		return
 	}
 	d.mem.Stage = Cleaning

@@ -65,6 +65,7 @@ const (
 	FailedPodSandboxStatus          = "FailedPodSandBoxStatus"
 	FailedCreatePodContainer        = "FailedCreatePodContainer"
 	FailedKillPod                   = "FailedKillPod"
+	FailedPrepareDynamicResources   = "FailedPrepareDynamicResources"
 	VolumeAttachmentLimitExceeded   = "VolumeAttachmentLimitExceeded"
 	VolumeResizeFailed              = "VolumeResizeFailed"
 	FileSystemResizeSuccessful      = "FileSystemResizeSuccessful"

@@ -47,6 +47,11 @@ func (a *Agent) Do(ctx context.Context, d *pod.Desired, e plan.Effect, _ plan.Se
 	}
 	w.mu.Unlock()
 	if !sleep(ctx, delay) && w.flip() {
+		w.mu.Lock()
+		if e.Kind == plan.PrepareClaims && !a.dead && w.chance(0.5) {
+			w.prepareClaims(d, true)
+		}
+		w.mu.Unlock()
 		a.landLate(d, e, delay, begun)
 		return failed("cancelled", plan.Again)
 	}
@@ -62,6 +67,11 @@ func (a *Agent) Do(ctx context.Context, d *pod.Desired, e plan.Effect, _ plan.Se
 	case down:
 		return failed("runtime is away", plan.Soon)
 	case before:
+		if e.Kind == plan.PrepareClaims && w.flip() {
+			w.mu.Lock()
+			w.prepareClaims(d, true)
+			w.mu.Unlock()
+		}
 		return failed("injected before", plan.Again)
 	}
 	o := a.carryOut(ctx, d, e)
@@ -165,7 +175,7 @@ func (a *Agent) carryOut(ctx context.Context, d *pod.Desired, e plan.Effect) pla
 		return a.look(d)
 	case plan.ReadEnd:
 		return plan.Outcome{}
-	case plan.MakePod, plan.SetupVolume, plan.EnsureImage, plan.RunSandbox, plan.CreateContainer, plan.StartContainer,
+	case plan.MakePod, plan.SetupVolume, plan.PrepareClaims, plan.UnprepareClaims, plan.EnsureImage, plan.RunSandbox, plan.CreateContainer, plan.StartContainer,
 		plan.UpdateContainer, plan.RemoveContainer, plan.StopSandbox, plan.RemoveSandbox, plan.TearVolumes, plan.GrowPod, plan.SettlePod,
 		plan.UnmakePod, plan.ForgetPod:
 	}
@@ -221,6 +231,10 @@ func (w *World) do(d *pod.Desired, e plan.Effect) plan.Outcome {
 		return w.updateContainer(e)
 	case plan.SetupVolume:
 		return w.setupVolume(d, e)
+	case plan.PrepareClaims:
+		return w.prepareClaims(d, false)
+	case plan.UnprepareClaims:
+		return w.unprepareClaims(uid)
 	case plan.EnsureImage:
 		c, _ := pod.FindContainer(d.Pod, e.Container)
 		if w.scripts[c.Image].NoImage {
@@ -289,6 +303,7 @@ func (w *World) runSandbox(d *pod.Desired, e plan.Effect) plan.Outcome {
 	if !w.cgroups[d.UID()] {
 		w.violate("%s: sandbox without a cgroup", d.UID())
 	}
+	w.checkClaims(d, "a sandbox")
 	s := &sandbox{id: w.id("s"), uid: d.UID(), attempt: e.Attempt, ready: true, created: time.Now(), host: d.Pod.Spec.HostNetwork}
 	w.sandboxes[s.id] = s
 	w.checkSandbox(s)
@@ -345,6 +360,7 @@ func (w *World) startContainer(d *pod.Desired, e plan.Effect) plan.Outcome {
 		return failed("sandbox is not ready", plan.Again)
 	}
 	w.checkInitOrder(d, c)
+	w.checkClaims(d, "container "+c.name)
 	w.start(c)
 	return plan.Outcome{Report: &pod.Report{Own: true, Began: time.Now(), Containers: []pod.Container{c.view()}}}
 }

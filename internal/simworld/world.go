@@ -23,6 +23,8 @@ type World struct {
 	// volumes holds which state of the pod's objects each volume was made from.
 	volumes map[types.UID]map[string]uint64
 	objects map[types.UID]object
+	// claims are the ResourceClaims of which something is prepared, by name.
+	claims  map[string]*claim
 	content latest.Cell[map[types.UID]uint64]
 	// orders and staying are what the node asks of its pods when the machine goes down.
 	orders  latest.Cell[map[types.UID]*plan.Order]
@@ -131,7 +133,7 @@ type container struct {
 func New(seed uint64) *World {
 	return &World{
 		rand:      rand.New(rand.NewPCG(seed, 0xb05)),
-		sandboxes: map[string]*sandbox{}, containers: map[string]*container{}, volumes: map[types.UID]map[string]uint64{}, objects: map[types.UID]object{},
+		sandboxes: map[string]*sandbox{}, containers: map[string]*container{}, volumes: map[types.UID]map[string]uint64{}, objects: map[types.UID]object{}, claims: map[string]*claim{},
 		cgroups: map[types.UID]bool{}, memory: map[types.UID]int64{}, dirs: map[types.UID]bool{}, ledger: map[types.UID]plan.Record{}, refused: map[types.UID]bool{},
 		names: map[types.UID]string{}, sources: map[types.UID]pod.Source{}, scripts: map[string]Script{}, preStops: map[string]int{}, deadlines: map[string]time.Time{}, postStarts: map[string]int{},
 		faults: Faults{SlowMost: 20 * time.Millisecond},
@@ -262,6 +264,8 @@ type Pod struct {
 	Running, Exited map[string]int
 	Attempts        map[string]uint32
 	Volumes         int
+	// Claims is how many ResourceClaims are prepared for it, or may be.
+	Claims int
 	// Oldest is the oldest state of the pod's objects that one of its volumes shows, zero if none is made of any; Newest
 	// is the state they have.
 	Oldest, Newest uint64
@@ -303,6 +307,7 @@ func (w *World) Pod(uid types.UID) Pod {
 	for _, from := range w.volumes[uid] {
 		p.Oldest = min(p.Oldest, from)
 	}
+	p.Claims = w.claimsOf(uid)
 	p.Volumes, p.Cgroup, p.Dir = len(w.volumes[uid]), w.cgroups[uid], w.dirs[uid]
 	if r, ok := w.ledger[uid]; ok {
 		p.Remembered = &r.Kept

@@ -116,7 +116,8 @@ func look(in Input) *view {
 	stop := in.Memory.Kept.Stop
 	v.stopping = stop != nil
 	live := slices.ContainsFunc(in.Observed.Containers, func(c pod.Container) bool { return c.Live() })
-	ended := v.stopping && (in.Memory.Stage >= plan.Cleaning || stop.Cause == plan.Refused && !stop.Ran)
+	// One that has claims gives them back first: then the cluster may give them to others.
+	ended := v.stopping && (in.Memory.Stage >= plan.Cleaning || stop.Cause == plan.Refused && !stop.Ran && !pod.UsesClaims(v.pod))
 	v.final = !live && (ended || terminal(v.prev.Phase))
 	v.begun, v.renewing = v.regularBegun(), in.Memory.Renewing(in.Observed)
 	return v

@@ -132,6 +132,13 @@ func (h *run) newPod(name string) *pod.Desired {
 		}
 		p.Spec.Volumes = append(p.Spec.Volumes, v)
 	}
+	if h.rand.IntN(3) == 0 { // some claims are shared
+		for _, name := range []string{"gpu", "nic", string(p.UID)} {
+			if h.rand.IntN(2) == 0 {
+				p.Spec.ResourceClaims = append(p.Spec.ResourceClaims, v1.PodResourceClaim{Name: name, ResourceClaimName: &name})
+			}
+		}
+	}
 	always := v1.ContainerRestartPolicyAlways
 	for i := range h.rand.IntN(4) {
 		c := v1.Container{Name: fmt.Sprint("init", i), Image: h.pick("done", "quick", "quick", "crash")}
@@ -362,7 +369,7 @@ func (h *run) verify() {
 		p := h.world.Pod(uid)
 		d, wanted := h.pods[uid]
 		if !wanted {
-			if p.Sandboxes+len(p.Running)+len(p.Exited)+p.Volumes > 0 || p.Cgroup || p.Dir || p.Remembered != nil {
+			if p.Sandboxes+len(p.Running)+len(p.Exited)+p.Volumes+p.Claims > 0 || p.Cgroup || p.Dir || p.Remembered != nil {
 				h.fail("%s is not wanted and has left %+v; entry %+v", uid, p, h.agent.Table().Pod(uid))
 			}
 			continue
@@ -382,7 +389,7 @@ func (h *run) verifyWanted(d *pod.Desired, p simworld.Pod) {
 	for i := range spec.Containers {
 		c := &spec.Containers[i]
 		if d.Deletion != nil || d.Over {
-			if entry := h.agent.Table().Pod(d.UID()); entry == nil || !entry.Memory.Session.Rested || p.Volumes > 0 || p.Cgroup {
+			if entry := h.agent.Table().Pod(d.UID()); entry == nil || !entry.Memory.Session.Rested || p.Volumes+p.Claims > 0 || p.Cgroup {
 				h.fail("%s has ended and does not rest: %+v\nentry %+v", d.UID(), p, entry)
 			}
 			continue

@@ -158,6 +158,32 @@ var sweeps = []struct {
 		s.awaitGone(one, 21*time.Second)
 		time.Sleep(time.Minute)
 	}},
+	{"claims, of which one is shared", func(s *sweep) {
+		one, two := s.full("one"), s.full("two")
+		s.claim(one, "shared", "own")
+		s.claim(two, "shared")
+		s.cut()
+		s.want(one, two)
+		time.Sleep(time.Minute)
+		s.want(two)
+		s.awaitGone(one, 21*time.Second)
+		s.runs(two, true)
+		s.want()
+		s.awaitGone(two, 21*time.Second)
+		if left := s.world.Claims(); len(left) > 0 {
+			s.late = append(s.late, fmt.Sprintf("claims %q were never given back", left))
+		}
+	}},
+	{"claims of a pod that nobody knows any more", func(s *sweep) {
+		p := s.full("web")
+		s.claim(p, "own")
+		s.want(p)
+		time.Sleep(time.Minute)
+		s.agent().Crash()
+		s.wanted.Set(worker.Wanted{Ready: true})
+		s.cut()
+		s.awaitGone(p, 40*time.Second)
+	}},
 	{"ended for a shutdown that is called off", func(s *sweep) {
 		p := s.full("web")
 		s.want(p)
@@ -337,6 +363,13 @@ func (s *sweep) pod(name string, policy v1.RestartPolicy, images ...string) *pod
 	return d
 }
 
+// claim has a pod use ResourceClaims.
+func (s *sweep) claim(d *pod.Desired, names ...string) {
+	for _, name := range names {
+		d.Pod.Spec.ResourceClaims = append(d.Pod.Spec.ResourceClaims, v1.PodResourceClaim{Name: name, ResourceClaimName: &name})
+	}
+}
+
 // size gives all containers of a pod CPU and memory.
 func (s *sweep) size(d *pod.Desired, cpu, memory string) {
 	for _, list := range [][]v1.Container{d.Pod.Spec.InitContainers, d.Pod.Spec.Containers} {
@@ -389,7 +422,7 @@ func (s *sweep) runs(d *pod.Desired, should bool) {
 }
 
 func empty(p simworld.Pod) bool {
-	return p.Sandboxes+len(p.Running)+len(p.Exited)+p.Volumes == 0 && !p.Cgroup && !p.Dir && p.Remembered == nil
+	return p.Sandboxes+len(p.Running)+len(p.Exited)+p.Volumes+p.Claims == 0 && !p.Cgroup && !p.Dir && p.Remembered == nil
 }
 
 // result is what there is of all pods in the end, in words that can be compared.
@@ -402,8 +435,8 @@ func (s *sweep) result() swept {
 		if p.Remembered != nil && p.Remembered.Stop != nil {
 			stop = string(p.Remembered.Stop.Cause)
 		}
-		end = append(end, fmt.Sprintf("%s: %d ready, running %v, ended %v, %d volumes, cgroup %v, dir %v, remembered %v, stop %s, owed %v, given %v of %d", d.UID(),
-			p.ReadySandboxes, p.Running, slices.Sorted(maps.Keys(p.Exited)), p.Volumes, p.Cgroup, p.Dir, p.Remembered != nil, stop, s.owed(d), p.Given, p.Memory))
+		end = append(end, fmt.Sprintf("%s: %d ready, running %v, ended %v, %d volumes, %d claims, cgroup %v, dir %v, remembered %v, stop %s, owed %v, given %v of %d", d.UID(),
+			p.ReadySandboxes, p.Running, slices.Sorted(maps.Keys(p.Exited)), p.Volumes, p.Claims, p.Cgroup, p.Dir, p.Remembered != nil, stop, s.owed(d), p.Given, p.Memory))
 		for _, n := range p.Attempts {
 			out.attempts += int(n)
 		}
