@@ -57,8 +57,8 @@ func (r *Registry) Validate(name string, versions []string) error {
 	return fmt.Errorf("CSI driver %s speaks the versions [%s]; what works is 1.x", name, strings.Join(versions, ", "))
 }
 
-// Register asks a driver at a socket who it is, and takes it in, in place of an earlier one of its name.
-func (r *Registry) Register(ctx context.Context, name, socket string) error {
+// Register asks a driver at a socket who it is, and takes it in, in place of an earlier one of its name. All versions are spoken alike.
+func (r *Registry) Register(ctx context.Context, name, socket string, _ []string) error {
 	d, err := connect(name, socket, r.timeout)
 	if err != nil {
 		return fmt.Errorf("register CSI driver %s: %w", name, err)

@@ -29,7 +29,7 @@ func registered(t *testing.T, o csidriver.Options, timeout time.Duration) (*csid
 			t.Error(err)
 		}
 	})
-	if err := r.Register(t.Context(), driverName, real.Socket); err != nil {
+	if err := r.Register(t.Context(), driverName, real.Socket, nil); err != nil {
 		t.Fatal(err)
 	}
 	d, err := r.Driver(driverName)
@@ -68,13 +68,13 @@ func TestRegisterOfASilentDriverFails(t *testing.T) {
 	r := csi.NewRegistry(50 * time.Millisecond)
 	real := csidriver.Start(t, csidriver.Options{Name: driverName})
 	defer real.Hang("NodeGetInfo")()
-	if err := r.Register(t.Context(), driverName, real.Socket); !errors.Is(err, fault.ErrTimeout) {
+	if err := r.Register(t.Context(), driverName, real.Socket, nil); !errors.Is(err, fault.ErrTimeout) {
 		t.Errorf("error %v", err)
 	}
-	if err := r.Register(t.Context(), driverName, filepath.Join(t.TempDir(), "none")); err == nil {
+	if err := r.Register(t.Context(), driverName, filepath.Join(t.TempDir(), "none"), nil); err == nil {
 		t.Error("a driver without a socket was registered")
 	}
-	if err := r.Register(t.Context(), driverName, "relative"); err == nil {
+	if err := r.Register(t.Context(), driverName, "relative", nil); err == nil {
 		t.Error("a relative socket was taken")
 	}
 }

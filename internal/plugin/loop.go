@@ -24,8 +24,8 @@ import (
 type Handler interface {
 	// Validate tells why a plugin of this name that speaks these versions cannot be used; nil if it can.
 	Validate(name string, versions []string) error
-	// Register takes in a plugin that serves at a socket, in place of an earlier one of its name.
-	Register(ctx context.Context, name, socket string) error
+	// Register takes in a plugin that serves at a socket and speaks these versions, in place of an earlier one of its name, or beside it.
+	Register(ctx context.Context, name, socket string, versions []string) error
 	// Deregister lets a plugin go, if it is the one at that socket.
 	Deregister(name, socket string) error
 }

@@ -33,8 +33,8 @@ func (b *book) write(line string) {
 
 func (b *book) Validate(string, []string) error { return b.refuses }
 
-func (b *book) Register(_ context.Context, name, socket string) error {
-	b.write("register " + name + " " + filepath.Base(socket))
+func (b *book) Register(_ context.Context, name, socket string, versions []string) error {
+	b.write(strings.Join(append([]string{"register", name, filepath.Base(socket)}, versions...), " "))
 	return nil
 }
 
@@ -111,7 +111,7 @@ func TestPluginsComeAndGo(t *testing.T) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if last := b.lines[len(b.lines)-1]; last != "register one s" {
+	if last := b.lines[len(b.lines)-1]; last != "register one s 1.0.0" {
 		t.Errorf("what was done last: %s", strings.Join(b.lines, ", "))
 	}
 	if !slices.Contains(b.lines, "deregister two s") {
@@ -140,7 +140,7 @@ func TestPluginsThatAreThereAlready(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if !slices.Equal(b.lines, []string{"register one s"}) {
+	if !slices.Equal(b.lines, []string{"register one s 1.0.0"}) {
 		t.Errorf("done: %s; plugins stay when the loop ends", strings.Join(b.lines, ", "))
 	}
 }

@@ -120,5 +120,5 @@ func (l *Loop) accept(ctx context.Context, info *registration.PluginInfo, socket
 	if err := h.Validate(info.Name, info.SupportedVersions); err != nil {
 		return err
 	}
-	return h.Register(ctx, info.Name, serves(info, socket))
+	return h.Register(ctx, info.Name, serves(info, socket), info.SupportedVersions)
 }

@@ -130,7 +130,7 @@ func newCSIBed(t *testing.T, o csidriver.Options) *csiBed {
 		secrets: map[string]*v1.Secret{}, attachments: map[string]*storage.VolumeAttachment{},
 	}
 	drivers := csi.NewRegistry(time.Minute)
-	if err := drivers.Register(t.Context(), driverName, b.driver.Socket); err != nil {
+	if err := drivers.Register(t.Context(), driverName, b.driver.Socket, nil); err != nil {
 		t.Fatal(err)
 	}
 	b.cfg = volume.Config{RootDir: b.root, NodeName: "node", Cluster: b.api, Drivers: drivers, DriverWait: 50 * time.Millisecond,
