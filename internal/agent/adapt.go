@@ -31,9 +31,10 @@ type images struct {
 	// holds keeps images from being collected while they are wished for.
 	holds   *image.Holds
 	metrics *metrics.Metrics
-	// objects has the secrets of pods; nil without an API server.
-	objects *objects.Loop
-	notes   note.Sink
+	// objects tells what has the secrets of a pod; nil if nothing has. accounts has its service account; nil without an API server.
+	objects  func(*v1.Pod) *objects.Loop
+	accounts *objects.Loop
+	notes    note.Sink
 	// pulled counts pulls.
 	pulled *latest.Cell[int]
 }
@@ -42,12 +43,12 @@ func (i images) Ensure(
 	ctx context.Context, p *v1.Pod, c *v1.Container, held string, sandbox *runtimeapi.PodSandboxConfig, pulling func(),
 ) (plan.ResolvedImage, plan.Pulled, *plan.Fault) {
 	pulled := false
-	logins, lacking := pullSecrets(ctx, i.objects, p)
+	logins, lacking := pullSecrets(ctx, i.objects(p), p)
 	if len(lacking) > 0 {
 		i.notes(narrate.NoPullSecret(p, lacking, time.Now()))
 	}
 	request := image.Request{
-		Image: c.Image, Policy: c.ImagePullPolicy, Held: held, Annotations: p.Annotations, Sandbox: sandbox, By: credential.Asker{Secrets: logins, Identity: identityOf(i.objects, p)},
+		Image: c.Image, Policy: c.ImagePullPolicy, Held: held, Annotations: p.Annotations, Sandbox: sandbox, By: credential.Asker{Secrets: logins, Identity: identityOf(i.accounts, p)},
 		OnPull: func() {
 			pulled = true
 			pulling()

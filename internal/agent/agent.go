@@ -71,12 +71,16 @@ type Agent struct {
 	ips latest.Cell[[]string]
 
 	// member, and what serves it alone, is nil on a node without an API server.
-	member    *member
-	objects   *objects.Loop
-	reporter  *report.Reporter
-	heartbeat *heartbeat.Loop
-	mirrors   *mirror.Loop
-	events    *events.Loop
+	member  *member
+	objects *objects.Loop
+	// local has the objects of pods of this node's own sources; nil if they may use none.
+	local *objects.Loop
+	// contents and logins are the revisions of pods where there are objects of both kinds.
+	contents, logins latest.Cell[map[types.UID]uint64]
+	reporter         *report.Reporter
+	heartbeat        *heartbeat.Loop
+	mirrors          *mirror.Loop
+	events           *events.Loop
 	// static is what there is of static pods, nodeFacts what the node's object says, pulled counts the pulls of images.
 	static    latest.Cell[mirror.Static]
 	nodeFacts latest.Cell[nodestatus.Facts]

@@ -37,6 +37,7 @@ func (a *Agent) buildSources(manifests []string, remembered map[types.UID]plan.R
 	file := func(path string) error {
 		f, err := source.NewFile(source.FileConfig{
 			Path: path, NodeName: a.host.Name, Every: k.FileCheckFrequency.Duration, Log: a.log, Notes: a.note, Running: running,
+			Objects: a.cfg.UsesLocalObjects(),
 		})
 		if err != nil {
 			return err
@@ -48,7 +49,7 @@ func (a *Agent) buildSources(manifests []string, remembered map[types.UID]plan.R
 	web := func(url string) error {
 		u, err := source.NewURL(source.URLConfig{
 			URL: url, Header: http.Header(k.StaticPodURLHeader), NodeName: a.host.Name, Every: k.HTTPCheckFrequency.Duration,
-			Log: a.log, Notes: a.note, Running: running,
+			Log: a.log, Notes: a.note, Running: running, Objects: a.cfg.UsesLocalObjects(),
 		})
 		if err != nil {
 			return err
@@ -80,6 +81,9 @@ func (a *Agent) buildSources(manifests []string, remembered map[types.UID]plan.R
 		cells = append(cells, api.Cell())
 		a.sources = append(a.sources, actor{"pods of the API", api.Run})
 	}
+	if a.cfg.UsesLocalObjects() {
+		a.buildLocal()
+	}
 	a.merge = source.NewMerge(a.log, a.note, cells...)
 	return errors.Join(wrong...)
 }
@@ -97,8 +101,8 @@ func (a *Agent) buildPerformer(ctx context.Context) (*perform.Performer, error) 
 	}
 	made := volume.Config{RootDir: a.cfg.RootDir, Allocatable: a.settings.allocatable, Notes: a.note}
 	var api perform.Objects
-	if a.member != nil {
-		made.Content, api = a.contentOf, classes{a.objects}
+	if a.member != nil || a.local != nil {
+		made.Content, api = a.contentOf, podObjects{a}
 	}
 	if a.member != nil {
 		a.buildStorage(&made)
@@ -119,7 +123,7 @@ func (a *Agent) buildPerformer(ctx context.Context) (*perform.Performer, error) 
 	a.buildCleaner(found, files)
 	a.buildGarbage()
 	performer := perform.New(perform.Config{
-		Runtime: a.client, Resizer: a.client, Images: images{puller, a.holds, a.metrics, a.objects, a.note, &a.pulled}, Volumes: found, Objects: api,
+		Runtime: a.client, Resizer: a.client, Images: images{puller, a.holds, a.metrics, a.objectsOf, a.objects, a.note, &a.pulled}, Volumes: found, Objects: api,
 		Cgroups:    a.cgroups,
 		Files:      files,
 		Hooks:      hooks{hook.New(hook.Config{Runtime: commands{a.client}, Version: version, Notes: a.note}), a.metrics},

@@ -132,25 +132,13 @@ func (k keeper) Store(kind, namespace, name string, object runtime.Object) {
 
 // contentOf are the files of a volume that is made from objects.
 func (a *Agent) contentOf(ctx context.Context, p *v1.Pod, v *v1.Volume) (content.Files, error) {
-	facts, err := a.objects.Gather(ctx, p, v)
+	facts, err := a.objectsOf(p).Gather(ctx, p, v)
 	if err != nil {
 		return nil, err
 	}
 	facts.NodeName, facts.Allocatable = a.host.Name, a.settings.allocatable
 	return content.Of(p, v, facts)
 }
-
-// RuntimeHandler is what a runtime class stands for.
-func (c classes) RuntimeHandler(ctx context.Context, name string) (string, error) {
-	class, err := c.RuntimeClass(ctx, name)
-	if err != nil {
-		return "", err
-	}
-	return class.Handler, nil
-}
-
-// classes fits objects to what perform asks.
-type classes struct{ *objects.Loop }
 
 // pullSecrets are a pod's logins to registries, and the names of those that cannot be had.
 func pullSecrets(ctx context.Context, l *objects.Loop, p *v1.Pod) (logins []credential.Config, lacking []string) {
@@ -167,20 +155,4 @@ func pullSecrets(ctx context.Context, l *objects.Loop, p *v1.Pod) (logins []cred
 		logins = append(logins, login)
 	}
 	return logins, lacking
-}
-
-// loginRevisions is how often the logins of pods to registries have changed.
-func (a *Agent) loginRevisions() (map[types.UID]uint64, <-chan struct{}) {
-	if a.objects == nil {
-		return nil, nil
-	}
-	return a.objects.Logins().Get()
-}
-
-// content is how often what pods are made from has changed.
-func (a *Agent) contentRevisions() (map[types.UID]uint64, <-chan struct{}) {
-	if a.objects == nil {
-		return nil, nil
-	}
-	return a.objects.Revisions().Get()
 }

@@ -61,6 +61,10 @@ type Config struct {
 	// OfflineRestart keeps accepted pods of the API, with the ConfigMaps and Secrets they use, below RootDir, so that they run
 	// again after a reboot while the API server is away.
 	OfflineRestart bool
+	// LocalObjects is --local-objects and NodeAPI --node-api, as given; see UsesLocalObjects and ServesNodeAPI. NodeAPIPort is its
+	// port on loopback; 0 for any.
+	LocalObjects, NodeAPI bool
+	NodeAPIPort           int32
 	// Ledger is the file that remembers what must survive a crash. Default RootDir/bosun.db.
 	Ledger string
 
@@ -89,6 +93,20 @@ type DeadContainers struct {
 
 // Standalone reports whether there is no API server.
 func (c *Config) Standalone() bool { return c.Kubeconfig == "" && c.BootstrapKubeconfig == "" }
+
+// UsesLocalObjects reports whether pods of files and URLs use ConfigMaps and Secrets of manifests beside them: without an API
+// server unless that is turned off, with one only if that is asked for.
+func (c *Config) UsesLocalObjects() bool {
+	if c.IsSet("--local-objects") {
+		return c.LocalObjects
+	}
+	return c.Standalone()
+}
+
+// ServesNodeAPI reports whether the node has an API of its own. A node with an API server never has.
+func (c *Config) ServesNodeAPI() bool {
+	return c.Standalone() && (c.NodeAPI || !c.IsSet("--node-api"))
+}
 
 // IsSet reports whether the user named it: a top-level config field as in "maxPods", by file or by flag, or a flag as in
 // "--root-dir".

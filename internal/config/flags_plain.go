@@ -19,6 +19,9 @@ func plainFlags() []flag {
 		plain("detach", bosun, "leave pods running when `bosun up` ends", func(c *Config) value { return onOff(&c.Detach) }),
 		plain("ledger", bosun, "file that remembers what must survive a crash (default <root-dir>/bosun.db)", func(c *Config) value { return text(&c.Ledger) }),
 		plain("offline-restart", bosun, "start known pods again after a reboot while the API server is away", func(c *Config) value { return onOff(&c.OfflineRestart) }),
+		plain("local-objects", bosun, "pods from files and URLs use ConfigMaps and Secrets from manifests beside them (default true without an API server)", func(c *Config) value { return onOff(&c.LocalObjects) }),
+		plain("node-api", bosun, "serve a small Kubernetes API for kubectl, on loopback (default true without an API server, which it needs to be without)", func(c *Config) value { return onOff(&c.NodeAPI) }),
+		plain("node-api-port", bosun, "port of --node-api; 0 takes a free one and keeps to it", func(c *Config) value { return number(&c.NodeAPIPort) }),
 
 		plain("help", process, "print this text", func(c *Config) value { return onOff(&c.Help) }),
 		plain("version", process, "print the version and end; =raw prints it in parts", func(c *Config) value { return version(&c.Version) }),

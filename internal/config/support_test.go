@@ -168,7 +168,7 @@ func TestFlagsOfTheSpecification(t *testing.T) {
 		eviction-pressure-transition-period eviction-max-pod-grace-period eviction-minimum-reclaim pods-per-core protect-kernel-defaults reserved-cpus system-reserved
 		kube-reserved enforce-node-allocatable system-reserved-cgroup kube-reserved-cgroup register-node register-with-taints logging-format log-text-split-stream
 		log-text-info-buffer-size log-json-split-stream log-json-info-buffer-size
-		runtime-dir images detach offline-restart ledger`)
+		runtime-dir images detach offline-restart local-objects node-api node-api-port ledger`)
 	have := map[string]int{}
 	for _, f := range flagTable() {
 		have[f.name]++

@@ -129,7 +129,7 @@ func (b *builder) missing(kind, name, key string, optional *bool) error {
 	if isOptional(optional) {
 		return nil
 	}
-	return &environ.Missing{Kind: kind, Namespace: b.pod.Namespace, Name: name, Key: key, InVolume: true}
+	return &environ.Missing{Kind: kind, Namespace: b.pod.Namespace, Name: name, Key: key, InVolume: true, Where: b.facts.Where}
 }
 
 func (b *builder) downward(items []v1.DownwardAPIVolumeFile) error {

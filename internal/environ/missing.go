@@ -23,10 +23,19 @@ type Missing struct {
 	Key string
 	// InVolume tells that a volume wants the key; upstream has other words then.
 	InVolume bool
+	// Where tells what to do about it; empty where everybody knows.
+	Where string
 }
 
 // Error tells what is missing.
 func (m *Missing) Error() string {
+	if m.Where != "" {
+		return m.text() + ": " + m.Where
+	}
+	return m.text()
+}
+
+func (m *Missing) text() string {
 	switch {
 	case m.Kind == EnvFile && m.Key == "":
 		return fmt.Sprintf("env file %q not found", m.Name)

@@ -31,6 +31,8 @@ type Facts struct {
 	// ConfigMaps and Secrets are those of the pod's namespace by name. What is not there counts as missing.
 	ConfigMaps map[string]*v1.ConfigMap
 	Secrets    map[string]*v1.Secret
+	// Where is what errors say of where to put a ConfigMap or Secret that is missing; empty in a cluster.
+	Where string
 	// Files are the contents of env files. What is not there counts as missing.
 	Files map[File][]byte
 }
@@ -163,7 +165,7 @@ func (b *builder) missing(optional *bool, kind, name, key string) error {
 	}
 	m := &Missing{Kind: kind, Name: name, Key: key}
 	if kind != EnvFile {
-		m.Namespace = b.pod.Namespace
+		m.Namespace, m.Where = b.pod.Namespace, b.facts.Where
 	}
 	return m
 }

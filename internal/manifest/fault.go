@@ -24,6 +24,8 @@ type Fault struct {
 	Line int
 	// Pod is "namespace/name", empty if the manifest did not get that far.
 	Pod string
+	// Object is what it is about that is no pod, such as "configmap default/settings".
+	Object string
 	// Field is the path of the field, such as spec.containers[0].image; empty if it is not about one.
 	Field string
 	// Message says what is wrong and what would be right, with the value where it is no secret.
@@ -40,6 +42,9 @@ func (f Fault) String() string {
 	}
 	if f.Pod != "" {
 		where = append(where, "pod "+f.Pod)
+	}
+	if f.Object != "" {
+		where = append(where, f.Object)
 	}
 	parts := make([]string, 0, 3)
 	if len(where) > 0 {
@@ -65,7 +70,7 @@ func (e *Error) Messages() []string {
 		s := f.String()
 		if e.Documents > 1 && f.Document > 0 {
 			sep := ", "
-			if f.Line == 0 && f.Pod == "" {
+			if f.Line == 0 && f.Pod == "" && f.Object == "" {
 				sep = ": "
 			}
 			s = fmt.Sprintf("document %d%s%s", f.Document, sep, s)

@@ -59,7 +59,7 @@ func TestIdentityFollowsContentNodeAndOrigin(t *testing.T) {
 }
 
 func TestNodeSuffixIsLowerCase(t *testing.T) {
-	docs, _, err := documents([]byte(web), "a.yaml")
+	docs, _, err := documents([]byte(web), "a.yaml", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestReferenceFaultsSayWhatIsReferred(t *testing.T) {
 }
 
 func TestTooLong(t *testing.T) {
-	_, _, err := documents(make([]byte, MaxBytes+1), "big.yaml")
+	_, _, err := documents(make([]byte, MaxBytes+1), "big.yaml", false)
 	if want := "big.yaml: is longer than the 10 MiB that a manifest may have"; err == nil || err.Error() != want {
 		t.Errorf("error %v: want %s", err, want)
 	}
@@ -107,7 +107,7 @@ func TestManyAliasesEnd(t *testing.T) {
 		}
 		b.WriteString(n + ": &" + n + " [" + strings.Repeat("*"+last+", ", 9) + "*" + last + "]\n")
 	}
-	if _, _, err := documents([]byte(b.String()), "bomb"); err == nil || !strings.Contains(err.Error(), "alias") {
+	if _, _, err := documents([]byte(b.String()), "bomb", false); err == nil || !strings.Contains(err.Error(), "alias") {
 		t.Errorf("error %.200v: want one about aliasing", err)
 	}
 }
@@ -136,7 +136,7 @@ func TestHugeNumbersEnd(t *testing.T) {
 
 func TestSecretsAreNotShown(t *testing.T) {
 	text := strings.Replace(web, "image: nginx", "image: nginx, args: [424242], env: [{name: PIN, value: 424242}]", 1)
-	_, _, err := documents([]byte(text), "a")
+	_, _, err := documents([]byte(text), "a", false)
 	if err == nil || strings.Contains(err.Error(), "424242") {
 		t.Errorf("error %v: want one without the value", err)
 	}
@@ -149,7 +149,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		from := From{Source: pod.FromFile, Origin: "fuzz", NodeName: "n"}
-		docs, _, err := documents(data, "fuzz")
+		docs, _, err := documents(data, "fuzz", false)
 		if err != nil {
 			checkError(t, err)
 			return
@@ -192,4 +192,29 @@ func checkError(t *testing.T, err error) {
 			t.Fatalf("fault %+v: want a message, and no negative line", f)
 		}
 	}
+}
+
+// FuzzLocal: whatever a manifest of a lone node holds, what comes out can be used, and nothing of a Secret is in a message.
+func FuzzLocal(f *testing.F) {
+	for _, seed := range []string{web, "kind: Secret\napiVersion: v1\nmetadata: {name: s}\nstringData: {a: b}", "kind: ConfigMap\napiVersion: v1\nmetadata: {name: s}\ndata: {a: b}\n---\nkind: Job",
+		`{"kind":"List","apiVersion":"v1","items":[{"kind":"Secret","apiVersion":"v1","type":"kubernetes.io/dockercfg","data":{".dockercfg":" "}}]}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := ReadAll(data, From{Source: pod.FromFile, Origin: "fuzz", NodeName: "n", Objects: true})
+		if err != nil {
+			checkError(t, err)
+			return
+		}
+		for _, m := range c.ConfigMaps {
+			if m.Name == "" || m.Namespace == "" || len(ConfigMap(m)) > 0 {
+				t.Fatalf("a ConfigMap that cannot be used: %+v", m)
+			}
+		}
+		for _, s := range c.Secrets {
+			if s.Name == "" || s.Namespace == "" || s.Type == "" || len(Secret(s)) > 0 {
+				t.Fatalf("a Secret that cannot be used: %s/%s", s.Namespace, s.Name)
+			}
+		}
+	})
 }

@@ -17,8 +17,11 @@ import (
 type reader struct {
 	from   chunk
 	number int
-	docs   []document
-	faults []Fault
+	// objects tells that ConfigMaps and Secrets are taken, and that what a node cannot run is left alone.
+	objects bool
+	docs    []document
+	faults  []Fault
+	left    []Fault
 }
 
 // head is what tells how to read the rest of an object.
@@ -57,12 +60,17 @@ func (r *reader) object(raw []byte, at steps) {
 	case "PodList", "List":
 		r.list(raw, h, at, kind)
 	default:
-		r.otherKind(h, at)
+		if !r.objects || !r.localObject(raw, h, at, kind) {
+			r.otherKind(h, at)
+		}
 	}
 }
 
 func (r *reader) otherKind(h head, at steps) {
-	const accepted = "want Pod, or PodList or List of pods"
+	accepted := "want Pod, or PodList or List of pods"
+	if r.objects {
+		accepted = "want Pod, ConfigMap, Secret, or a List of them"
+	}
 	kind, isText := h.Kind.(string)
 	switch {
 	case h.Kind == nil:
@@ -151,13 +159,19 @@ func (r *reader) pod(raw []byte, h head, at steps) {
 	r.strict(raw, p, at)
 	if len(r.faults) == known {
 		p.APIVersion, p.Kind = "v1", "Pod"
-		r.docs = append(r.docs, document{Pod: p, Number: r.number, Item: at.String(), from: r.from})
+		r.keep(document{Pod: p}, at)
 		return
 	}
 	name := nameIn(h.Metadata)
 	for i := range r.faults[known:] {
 		r.faults[known+i].Pod = name
 	}
+}
+
+// keep takes in what was read.
+func (r *reader) keep(d document, at steps) {
+	d.Number, d.Item, d.from = r.number, at.String(), r.from
+	r.docs = append(r.docs, d)
 }
 
 // nameIn finds the name of a pod that could not be read as a whole.

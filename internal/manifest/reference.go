@@ -10,15 +10,16 @@ import (
 const mayNotReference = "static pods may not reference "
 
 // references refuses the fields that name objects of the API, which a pod of a file or a URL cannot use
-// (behaviour 11), and ephemeral containers, which no new pod may have.
-func references(p *v1.Pod) field.ErrorList {
-	l := refusals{}
+// (behaviour 11), and ephemeral containers, which no new pod may have. With local, ConfigMaps and Secrets are not among them,
+// and a service account is a name that means nothing.
+func references(p *v1.Pod, local bool) field.ErrorList {
+	l := refusals{local: local}
 	spec := field.NewPath("spec")
-	if p.Spec.ServiceAccountName != "" {
+	if p.Spec.ServiceAccountName != "" && !local {
 		l.refuse(spec.Child("serviceAccountName"), "service accounts", "")
 	}
 	for i := range p.Spec.ImagePullSecrets {
-		l.refuse(spec.Child("imagePullSecrets").Index(i), "Secrets",
+		l.object(spec.Child("imagePullSecrets").Index(i), "Secrets",
 			"; credentials for registries come from the node's docker config files")
 	}
 	for i := range p.Spec.ResourceClaims {
@@ -42,12 +43,23 @@ func refersTo(e *field.Error) string {
 	return strings.TrimSpace(kind)
 }
 
-type refusals struct{ list field.ErrorList }
+type refusals struct {
+	local bool
+	list  field.ErrorList
+}
+
+// object refuses a reference to an object that a lone node serves itself.
+func (l *refusals) object(at *field.Path, kind, hint string) {
+	if l.local {
+		return
+	}
+	if hint == "" {
+		hint = "; with --local-objects manifests beside the pods may hold them"
+	}
+	l.refuse(at, kind, hint)
+}
 
 func (l *refusals) refuse(at *field.Path, kind, hint string) {
-	if hint == "" && (kind == "ConfigMaps" || kind == "Secrets") {
-		hint = "; serving them from manifests next to the pods comes in a later version"
-	}
 	l.list = append(l.list, field.Forbidden(at, mayNotReference+kind+hint))
 }
 
@@ -56,10 +68,10 @@ func (l *refusals) containers(list []v1.Container, at *field.Path) {
 		c, here := &list[i], at.Index(i)
 		for j := range c.EnvFrom {
 			if c.EnvFrom[j].ConfigMapRef != nil {
-				l.refuse(here.Child("envFrom").Index(j).Child("configMapRef"), "ConfigMaps", "")
+				l.object(here.Child("envFrom").Index(j).Child("configMapRef"), "ConfigMaps", "")
 			}
 			if c.EnvFrom[j].SecretRef != nil {
-				l.refuse(here.Child("envFrom").Index(j).Child("secretRef"), "Secrets", "")
+				l.object(here.Child("envFrom").Index(j).Child("secretRef"), "Secrets", "")
 			}
 		}
 		for j := range c.Env {
@@ -69,10 +81,10 @@ func (l *refusals) containers(list []v1.Container, at *field.Path) {
 			}
 			valueFrom := here.Child("env").Index(j).Child("valueFrom")
 			if from.ConfigMapKeyRef != nil {
-				l.refuse(valueFrom.Child("configMapKeyRef"), "ConfigMaps", "")
+				l.object(valueFrom.Child("configMapKeyRef"), "ConfigMaps", "")
 			}
 			if from.SecretKeyRef != nil {
-				l.refuse(valueFrom.Child("secretKeyRef"), "Secrets", "")
+				l.object(valueFrom.Child("secretKeyRef"), "Secrets", "")
 			}
 		}
 	}
@@ -88,10 +100,10 @@ func (l *refusals) volume(v *v1.Volume, at *field.Path) {
 		l.refuse(at.Child("ephemeral"), claims, "; use an emptyDir volume")
 	}
 	if s.ConfigMap != nil {
-		l.refuse(at.Child("configMap"), "ConfigMaps", "")
+		l.object(at.Child("configMap"), "ConfigMaps", "")
 	}
 	if s.Secret != nil {
-		l.refuse(at.Child("secret"), "Secrets", "")
+		l.object(at.Child("secret"), "Secrets", "")
 	}
 	if s.Glusterfs != nil {
 		l.refuse(at.Child("glusterfs", "endpoints"), "Endpoints", "")
@@ -148,10 +160,10 @@ func (l *refusals) projected(p *v1.ProjectedVolumeSource, at *field.Path) {
 	for i := range p.Sources {
 		source, here := &p.Sources[i], at.Index(i)
 		if source.ConfigMap != nil {
-			l.refuse(here.Child("configMap"), "ConfigMaps", "")
+			l.object(here.Child("configMap"), "ConfigMaps", "")
 		}
 		if source.Secret != nil {
-			l.refuse(here.Child("secret"), "Secrets", "")
+			l.object(here.Child("secret"), "Secrets", "")
 		}
 		if source.ServiceAccountToken != nil {
 			l.refuse(here.Child("serviceAccountToken"), "service account tokens", "")

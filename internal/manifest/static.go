@@ -25,37 +25,76 @@ type From struct {
 	NodeName string
 	// Seen is when the manifest was read.
 	Seen time.Time
+	// Objects tells that manifests may hold ConfigMaps and Secrets, and their pods use them: behaviour 11 is for nodes with an
+	// API server.
+	Objects bool
 }
 
-// Read does everything that lies between the text of a manifest and pods that can run: documents, and for each Static.
-// A manifest is taken as a whole or not at all: with an error, which is an *Error with all that is wrong, there are no
-// pods.
+// Content is what a manifest holds, ready for use.
+type Content struct {
+	Pods []*v1.Pod
+	// ConfigMaps and Secrets are for pods that do not come from an API server.
+	ConfigMaps []*v1.ConfigMap
+	Secrets    []*v1.Secret
+	// Left tells of documents that a node cannot run, such as a Deployment, each with what to do instead; the others run.
+	Left []string
+}
+
+// Read is ReadAll for the pods alone.
 func Read(data []byte, from From) ([]*v1.Pod, error) {
-	docs, count, err := documents(data, from.Origin)
+	c, err := ReadAll(data, from)
 	if err != nil {
 		return nil, err
 	}
-	pods := make([]*v1.Pod, 0, len(docs))
-	e := &Error{Origin: from.Origin, Documents: count}
+	return c.Pods, nil
+}
+
+// ReadAll does everything that lies between the text of a manifest and pods that can run: documents, and for each Static.
+// What a node can run of a manifest is taken as a whole or not at all: with an error, which is an *Error with all that is
+// wrong, there is nothing.
+func ReadAll(data []byte, from From) (*Content, error) {
+	docs, left, err := documents(data, from.Origin, from.Objects)
+	if err != nil {
+		return nil, err
+	}
+	c := &Content{Pods: make([]*v1.Pod, 0, len(docs)), Left: left.Messages()}
+	e := &Error{Origin: from.Origin, Documents: left.Documents}
 	for i := range docs {
-		p, wrong := Static(docs[i].Pod, from)
-		for _, w := range wrong {
-			e.Faults = append(e.Faults, docs[i].fault(w))
+		d := &docs[i]
+		var wrong field.ErrorList
+		switch {
+		case d.ConfigMap != nil:
+			wrong = ConfigMap(d.ConfigMap)
+			c.ConfigMaps = append(c.ConfigMaps, d.ConfigMap)
+		case d.Secret != nil:
+			wrong = Secret(d.Secret)
+			c.Secrets = append(c.Secrets, d.Secret)
+		default:
+			var p *v1.Pod
+			p, wrong = Static(d.Pod, from)
+			c.Pods = append(c.Pods, p)
 		}
-		pods = append(pods, p)
+		for _, w := range wrong {
+			e.Faults = append(e.Faults, d.fault(w))
+		}
 	}
 	if len(e.Faults) > 0 {
 		e.sort()
 		return nil, e
 	}
-	return pods, nil
+	return c, nil
 }
 
-// fault places what is wrong with a pod in the text the pod came from.
+// fault places what is wrong with an object in the text it came from.
 func (d *document) fault(w *field.Error) Fault {
-	f := Fault{Document: d.Number, Field: w.Field, Message: w.ErrorBody(), Refers: refersTo(w), Pod: d.Pod.Name}
-	if d.Pod.Namespace != "" && f.Pod != "" {
-		f.Pod = d.Pod.Namespace + "/" + f.Pod
+	f := Fault{Document: d.Number, Field: w.Field, Message: w.ErrorBody(), Refers: refersTo(w)}
+	switch {
+	case d.ConfigMap != nil:
+		f.Object = "configmap " + named(&d.ConfigMap.ObjectMeta)
+	case d.Secret != nil:
+		f.Object = "secret " + named(&d.Secret.ObjectMeta)
+	default:
+		f.Pod = named(&d.Pod.ObjectMeta)
 	}
 	if d.Item != "" {
 		f.Field = d.Item + "." + f.Field
@@ -64,6 +103,14 @@ func (d *document) fault(w *field.Error) Fault {
 		f.Line = d.from.line + l - 1
 	}
 	return f
+}
+
+// named is "namespace/name", or as much of it as there is.
+func named(m *metav1.ObjectMeta) string {
+	if m.Namespace != "" && m.Name != "" {
+		return m.Namespace + "/" + m.Name
+	}
+	return m.Name
 }
 
 // Static makes of a decoded pod the static pod that runs on a node: defaulted, valid, named after the node, with an
@@ -78,7 +125,7 @@ func Static(p *v1.Pod, from From) (*v1.Pod, field.ErrorList) {
 		p.UID = identity(p, from)
 	}
 	Default(p)
-	wrong = append(wrong, references(p)...)
+	wrong = append(wrong, references(p, from.Objects)...)
 	if p.Name != "" {
 		p.Name += "-" + strings.ToLower(from.NodeName)
 	}

@@ -15,6 +15,7 @@ import (
 // whether that matters. It waits as ConfigMap and Token do, once for all; the error names everything there was no answer about.
 func (l *Loop) Gather(ctx context.Context, p *v1.Pod, v *v1.Volume) (content.Facts, error) {
 	var f content.Facts
+	f.Where = l.cfg.Where
 	w, needs := l.wait(), content.NeedsOfVolume(p, v)
 	errs := []error{w.objects(ctx, p.Namespace, needs.ConfigMaps, needs.Secrets, &f.Facts)}
 	for _, t := range needs.Tokens {
@@ -50,6 +51,10 @@ func (l *Loop) Gather(ctx context.Context, p *v1.Pod, v *v1.Volume) (content.Fac
 // exist. It waits as Gather does; a static pod does not wait for services.
 func (l *Loop) Fill(ctx context.Context, d *pod.Desired, c *v1.Container, f *environ.Facts) error {
 	w, need := l.wait(), environ.NeedOf(c)
+	if l.cfg.Own {
+		f.Where = l.cfg.Where
+		return w.objects(ctx, d.Pod.Namespace, need.ConfigMaps, need.Secrets, f)
+	}
 	own, master, err := w.services(ctx, d.Pod.Namespace, !d.Static())
 	f.Services, f.MasterServices = own, master
 	return content.Join(err, w.objects(ctx, d.Pod.Namespace, need.ConfigMaps, need.Secrets, f))

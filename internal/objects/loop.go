@@ -48,6 +48,11 @@ type Config struct {
 	Node     func() (name string, uid types.UID, newer <-chan struct{})
 	// Notes hears of certificates of pods that are overdue or expired; nil for nobody.
 	Notes note.Sink
+	// Own makes the loop one for the pods of the node's own sources, which use nothing but ConfigMaps and Secrets; the others are
+	// left to another loop. Without it, pods of files and URLs use neither (behaviour 11).
+	Own bool
+	// Where is what is said of where to put an object that is missing; empty in a cluster.
+	Where string
 	// Log hears of tokens and certificates that cannot be renewed; nil for nobody.
 	Log *slog.Logger
 }
@@ -186,11 +191,14 @@ func (l *Loop) wake() {
 // need notes what the wanted pods need.
 func (l *Loop) need(wanted map[types.UID]*pod.Desired, now time.Time) {
 	for uid, d := range wanted {
-		if u := l.pods[uid]; d.Over || u != nil && u.pod == d.Pod {
+		if u := l.pods[uid]; d.Over || u != nil && u.pod == d.Pod || l.cfg.Own && !d.Own() {
 			continue
 		}
 		u := &user{pod: d.Pod, needs: content.NeedsOf(d.Pod)}
-		if d.Static() { // it may not use what only the API server has for it (behaviour 11)
+		switch {
+		case l.cfg.Own:
+			u.needs = content.Needs{ConfigMaps: u.needs.ConfigMaps, Secrets: u.needs.Secrets, PullSecrets: u.needs.PullSecrets}
+		case d.Static(): // it may not use what only the API server has for it (behaviour 11)
 			u.needs = content.Needs{Services: u.needs.Services, RuntimeClass: u.needs.RuntimeClass}
 		}
 		u.keys = l.keysOf(d.Pod.Namespace, u.needs)

@@ -46,7 +46,7 @@ func (d *draft) cleaning() {
 // outlived tells whether the pod has ended for a shutdown that is over, or did not come about, and is to begin anew.
 func (d *draft) outlived() bool {
 	des, facts, stop := d.in.Desired, d.in.Facts, d.mem.Kept.Stop
-	if !facts.Staying || facts.Order != nil || !des.Static() || !des.Wanted {
+	if !facts.Staying || facts.Order != nil || !des.Own() || !des.Wanted {
 		return false
 	}
 	return stop.Cause == Ordered && stop.Reason == reason.Terminated || stop.Cause == Refused && stop.Reason == reason.NodeShutdown

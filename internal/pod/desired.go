@@ -10,11 +10,13 @@ import (
 // Source is where a pod's specification came from (behaviour 1).
 type Source string
 
-// The sources. Runtime marks a pod that no source names and that was found in the runtime only.
+// The sources. Local marks a pod that was given to the node's own API, Runtime one that no source names and that was found in
+// the runtime only.
 const (
 	FromFile    Source = "file"
 	FromURL     Source = "http"
 	FromAPI     Source = "api"
+	FromLocal   Source = "local"
 	FromRuntime Source = "runtime"
 )
 
@@ -28,7 +30,7 @@ func FullNameOf(p *v1.Pod) FullName { return FullName(p.Name + "_" + p.Namespace
 type Desired struct {
 	Pod    *v1.Pod
 	Source Source
-	// Origin names the file or URL for people; empty for the API.
+	// Origin names the file or URL for people; empty for the API and the node's own.
 	Origin string
 	// Seen is when the agent first heard of the pod.
 	Seen time.Time
@@ -52,6 +54,10 @@ func (d *Desired) UID() types.UID { return d.Pod.UID }
 
 // Static tells whether the pod comes from a file or a URL and so has no API object of its own.
 func (d *Desired) Static() bool { return d.Source == FromFile || d.Source == FromURL }
+
+// Own tells whether nobody but this node knows of the pod's source: a file, a URL, its own API. Such a pod uses what the node
+// has of objects itself, and stays wanted whatever an API server says.
+func (d *Desired) Own() bool { return d.Static() || d.Source == FromLocal }
 
 // Grace is the pod's own termination grace period; 30 s when the specification has none.
 func (d *Desired) Grace() time.Duration {

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -15,16 +16,20 @@ import (
 	"github.com/bosun-project/bosun/internal/status"
 )
 
-// Bound is what the API server binds to this node.
+// Bound is what the API server binds to this node, or what was given to the node's own API.
 type Bound struct {
 	// Pods are never changed once published.
 	Pods []*v1.Pod
+	// Objects are what the node's own API was given beside pods.
+	Objects map[ObjectKey]*Object
 	// Synced is true once the API server has answered with a full list.
 	Synced bool
 }
 
 // APIConfig is what an API is built from.
 type APIConfig struct {
+	// Source is pod.FromAPI if empty, or pod.FromLocal for the node's own API.
+	Source pod.Source
 	// Bound returns what is bound to the node now, and a channel that is closed when that changed.
 	Bound func() (Bound, <-chan struct{})
 	// Kept are pods that an earlier life of the agent had taken on. While the API server is away they are wanted until it says
@@ -35,7 +40,7 @@ type APIConfig struct {
 	Away func() (bool, <-chan struct{})
 }
 
-// API is the source of the pods that the API server binds to this node (behaviour 4). Mirror pods are none of them: they are
+// API is the source of the pods that the API server binds to this node (behaviour 4), or of those given to its own API. Mirror pods are none of them: they are
 // pictures of pods from other sources.
 type API struct {
 	cfg  APIConfig
@@ -50,8 +55,9 @@ func NewAPI(cfg APIConfig) *API {
 	if cfg.Away == nil {
 		cfg.Away = func() (bool, <-chan struct{}) { return true, nil }
 	}
+	cfg.Source = cmp.Or(cfg.Source, pod.FromAPI)
 	a := &API{cfg: cfg}
-	a.out.Set(Snapshot{Source: pod.FromAPI})
+	a.out.Set(Snapshot{Source: cfg.Source})
 	return a
 }
 
@@ -83,7 +89,7 @@ func (a *API) Run(ctx context.Context) error {
 }
 
 func (a *API) take(bound Bound, now time.Time) Snapshot {
-	next := Snapshot{Pods: make(map[types.UID]*pod.Desired, len(bound.Pods)), Ready: bound.Synced, Source: pod.FromAPI}
+	next := Snapshot{Pods: make(map[types.UID]*pod.Desired, len(bound.Pods)), Objects: bound.Objects, Ready: bound.Synced, Source: a.cfg.Source}
 	judged := make(map[types.UID]*v1.Pod, len(bound.Pods))
 	for _, p := range bound.Pods {
 		if IsMirror(p) || p.UID == "" {
@@ -91,7 +97,7 @@ func (a *API) take(bound Bound, now time.Time) Snapshot {
 		}
 		before := a.last.Pods[p.UID]
 		if before == nil || a.judged[p.UID] != p {
-			before = desiredOf(p, before, now)
+			before = a.desired(p, before, now)
 		}
 		next.Pods[p.UID], judged[p.UID] = before, p
 	}
@@ -105,13 +111,13 @@ func IsMirror(p *v1.Pod) bool {
 	return mirror
 }
 
-// desiredOf is what the API says of one pod; it is the one that was said before if nothing is new in it for the node.
-func desiredOf(p *v1.Pod, before *pod.Desired, now time.Time) *pod.Desired {
+// desired is what the API says of one pod; it is the one that was said before if nothing is new in it for the node.
+func (a *API) desired(p *v1.Pod, before *pod.Desired, now time.Time) *pod.Desired {
 	if before != nil && !news(before.Pod, p) {
 		return before
 	}
 	d := &pod.Desired{
-		Pod: p, Source: pod.FromAPI, Seen: now, Wanted: true,
+		Pod: p, Source: a.cfg.Source, Seen: now, Wanted: true,
 		Over: p.Status.Phase == v1.PodSucceeded || p.Status.Phase == v1.PodFailed,
 	}
 	if before != nil {

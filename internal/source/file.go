@@ -36,6 +36,8 @@ type FileConfig struct {
 	// Running tells whether a pod of that UID ran before this agent did. It decides between two manifests with the same
 	// name at the start. Nil stands for "no pod did".
 	Running func(types.UID) bool
+	// Objects tells that manifests may hold ConfigMaps and Secrets, and their pods use them.
+	Objects bool
 }
 
 // File is the source of pods from a file or a directory.
@@ -88,7 +90,7 @@ func NewFile(c FileConfig) (*File, error) {
 	}
 	log := c.Log.With("source", "file")
 	return &File{path: path, every: c.Every, log: log, files: map[string]*file{},
-		shelf: newShelf(pod.FromFile, c.NodeName, c.Running, log, c.Notes)}, nil
+		shelf: newShelf(pod.FromFile, c.NodeName, c.Objects, c.Running, log, c.Notes)}, nil
 }
 
 // Cell holds what the files want now.

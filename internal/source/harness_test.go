@@ -74,6 +74,8 @@ type desk struct {
 	f    *File
 	now  time.Time
 	book *notebook
+	// local lets manifests hold more than pods.
+	local bool
 	// check looks at each snapshot.
 	check func(Snapshot)
 }
@@ -88,7 +90,7 @@ func newDesk(t *testing.T, path string) *desk {
 // start begins with a File that knows nothing, as after a restart of the agent.
 func (d *desk) start(running func(types.UID) bool) {
 	d.t.Helper()
-	f, err := NewFile(FileConfig{Path: d.dir, NodeName: "n1", Log: d.book.log(), Notes: d.book.sink, Running: running})
+	f, err := NewFile(FileConfig{Path: d.dir, NodeName: "n1", Log: d.book.log(), Notes: d.book.sink, Running: running, Objects: d.local})
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -91,18 +92,22 @@ func (m *Merge) turn(now time.Time) {
 }
 
 func (m *Merge) tell(c mergeClash, now time.Time) {
-	p := c.refused.Pod
-	m.log.Warn("pod is not used", "origin", c.refused.Origin, "source", c.refused.Source, "pod", p.Namespace+"/"+p.Name, "why", c.why)
-	m.notes(note.Note{At: now, Level: note.Warning, Minor: true, Reason: reason.FailedValidation, // the log has it
-		Message: "Error validating pod from " + strconv.Quote(cmp.Or(c.refused.Origin, string(c.refused.Source))) + ": " + c.why,
-		About:   note.About{Kind: "Pod", Namespace: p.Namespace, Name: p.Name, UID: p.UID}})
+	kind := strings.ToLower(c.about.Kind)
+	m.log.Warn(kind+" is not used", "origin", c.problem.Origin, "source", c.problem.Source, kind, c.about.Namespace+"/"+c.about.Name, "why", c.why)
+	m.notes(note.Note{At: now, Level: note.Warning, Minor: true, Reason: reason.FailedValidation, About: c.about, // the log has it
+		Message: "Error validating " + kind + " from " + strconv.Quote(cmp.Or(c.problem.Origin, string(c.problem.Source))) + ": " + c.why})
 }
 
-// mergeClash is a pod that cannot be used beside one of another source.
+// mergeClash is a pod or another object that cannot be used beside one of another source.
 type mergeClash struct {
-	refused *pod.Desired
+	about   note.About
 	why     string
 	problem Problem
+}
+
+func newMergeClash(about note.About, source pod.Source, origin, why string) mergeClash {
+	return mergeClash{about, why, Problem{Source: source, Origin: origin,
+		Messages: []string{strings.ToLower(about.Kind) + " " + about.Namespace + "/" + about.Name + " " + why}}}
 }
 
 func (c mergeClash) sameAs(p Problem) bool {
@@ -151,8 +156,12 @@ func join(all []Snapshot, last Snapshot) (Snapshot, []mergeClash) {
 		}
 		why := "there is a pod of that " + what + " already, from " + cmp.Or(other.Origin, "the source "+string(other.Source)) +
 			", which is used: rename or remove one of them"
-		clashes = append(clashes, mergeClash{c.Desired, why, Problem{Source: c.Source, Origin: c.Origin,
-			Messages: []string{"pod " + c.Pod.Namespace + "/" + c.Pod.Name + " " + why}}})
+		clashes = append(clashes, newMergeClash(note.About{Kind: "Pod", Namespace: c.Pod.Namespace, Name: c.Pod.Name, UID: c.UID()}, c.Source, c.Origin, why))
+	}
+	var refused []clash
+	next.Objects, refused = joinObjects(all, last.Objects)
+	for _, c := range refused {
+		clashes = append(clashes, newMergeClash(c.about, c.source, c.key.origin, c.why))
 	}
 	return next, clashes
 }

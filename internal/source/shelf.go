@@ -29,9 +29,11 @@ import (
 type shelf struct {
 	source   pod.Source
 	nodeName string
-	running  func(types.UID) bool
-	log      *slog.Logger
-	notes    note.Sink
+	// local tells that manifests may hold ConfigMaps and Secrets.
+	local   bool
+	running func(types.UID) bool
+	log     *slog.Logger
+	notes   note.Sink
 
 	held    map[string]*held // by origin
 	origins []string         // of held, sorted; nil when that has to be done again
@@ -51,10 +53,14 @@ type held struct {
 	sum  [sha256.Size]byte
 	pods []*v1.Pod
 	full []pod.FullName // of pods
+	// objects are the ConfigMaps and Secrets beside the pods.
+	objects []*Object
 	// good is true once a version of it was usable.
 	good bool
 	// problem is nil while the newest version is usable.
 	problem *Problem
+	// partly tells that the problem is about documents that are for no node, and the rest is used.
+	partly bool
 	// leaving is true while the manifest is not there but may come back: it gives way to others of the same name.
 	leaving bool
 }
@@ -64,11 +70,11 @@ type clashKey struct {
 	uid    types.UID
 }
 
-func newShelf(source pod.Source, nodeName string, running func(types.UID) bool, log *slog.Logger, notes note.Sink) *shelf {
+func newShelf(source pod.Source, nodeName string, local bool, running func(types.UID) bool, log *slog.Logger, notes note.Sink) *shelf {
 	if running == nil {
 		running = func(types.UID) bool { return false }
 	}
-	s := &shelf{source: source, nodeName: nodeName, running: running, log: log, notes: notes,
+	s := &shelf{source: source, nodeName: nodeName, local: local, running: running, log: log, notes: notes,
 		held: map[string]*held{}, clashes: map[clashKey]time.Time{}}
 	s.out.Set(Snapshot{Source: source})
 	return s
@@ -95,19 +101,24 @@ func (s *shelf) put(origin string, data []byte, emptyEnds bool, now time.Time) {
 	}
 	h.sum = sum
 	if !emptyEnds && len(bytes.TrimSpace(data)) == 0 {
-		if len(h.pods) > 0 {
+		if len(h.pods)+len(h.objects) > 0 {
 			s.fault(origin, []string{"is empty: want a manifest, or remove the file to end its pods"}, now)
 		} else {
 			s.good(origin, h, nil)
+			h.objects = nil
 		}
 		return
 	}
-	pods, err := manifest.Read(data, manifest.From{Source: s.source, Origin: origin, NodeName: s.nodeName, Seen: now})
+	c, err := manifest.ReadAll(data, manifest.From{Source: s.source, Origin: origin, NodeName: s.nodeName, Seen: now, Objects: s.local})
 	if err != nil {
 		s.fault(origin, messagesOf(err), now)
 		return
 	}
-	s.good(origin, h, pods)
+	s.good(origin, h, c.Pods)
+	s.goodObjects(origin, h, c, now)
+	if len(c.Left) > 0 {
+		s.leftOut(origin, h, c.Left, now)
+	}
 }
 
 func messagesOf(err error) []string {
@@ -129,10 +140,10 @@ func (s *shelf) good(origin string, h *held, pods []*v1.Pod) {
 			pods[i] = h.pods[at]
 		}
 	}
-	if h.problem != nil {
+	if h.problem != nil && !h.partly {
 		s.log.Info("manifest is usable again", "origin", origin, "pods", len(pods))
 	}
-	h.pods, h.good, h.problem = pods, true, nil
+	h.pods, h.good, h.problem, h.partly = pods, true, nil, false
 	h.full = h.full[:0]
 	for _, p := range pods {
 		h.full = append(h.full, pod.FullNameOf(p))
@@ -147,9 +158,10 @@ func (s *shelf) fault(origin string, messages []string, now time.Time) {
 		return
 	}
 	since := now
-	if h.problem != nil {
+	if h.problem != nil && !h.partly {
 		since = h.problem.Since
 	}
+	h.partly = false
 	h.problem = &Problem{Source: s.source, Origin: origin, Messages: messages, Since: since, Keeps: len(h.pods), Unknown: !h.good}
 	if s.quiet {
 		s.log.Debug("manifest still cannot be used", "origin", origin, "problems", messages)
@@ -185,7 +197,9 @@ func (s *shelf) inOrder() []string {
 // publish puts the pods together and tells whether a clash waits to be told, and when.
 func (s *shelf) publish(now time.Time) (again time.Time) {
 	pods, holders, clashes := s.choose()
-	next := Snapshot{Pods: pods, Ready: s.ready, Source: s.source}
+	objects, more := s.chooseObjects()
+	clashes = append(clashes, more...)
+	next := Snapshot{Pods: pods, Objects: objects, Ready: s.ready, Source: s.source}
 	for _, origin := range s.inOrder() {
 		if p := s.held[origin].problem; p != nil {
 			next.Problems = append(next.Problems, *p)
@@ -204,9 +218,20 @@ func (s *shelf) publish(now time.Time) (again time.Time) {
 
 // clash is a pod that cannot be used beside another one.
 type clash struct {
-	key clashKey
-	pod *v1.Pod
-	why string
+	key   clashKey
+	about note.About
+	why   string
+	// source is set for objects.
+	source pod.Source
+}
+
+func podClash(key clashKey, p *v1.Pod, why string) clash {
+	return clash{key: key, about: note.About{Kind: "Pod", Namespace: p.Namespace, Name: p.Name, UID: p.UID}, why: why}
+}
+
+// what names the object that is not used.
+func (c clash) what() string {
+	return strings.ToLower(c.about.Kind) + " " + c.about.Namespace + "/" + c.about.Name
 }
 
 // choose decides which pods are wanted: at most one of a full name and one of a UID. The one that runs already stays;
@@ -243,11 +268,11 @@ func (s *shelf) choose() (map[types.UID]*pod.Desired, map[pod.FullName]*pod.Desi
 		switch other, same := taken[c.full], chosen[c.pod.UID]; {
 		case other != nil:
 			if !s.held[c.origin].leaving {
-				clashes = append(clashes, clash{key, c.pod, nameTaken(c.pod, c.origin, other)})
+				clashes = append(clashes, podClash(key, c.pod, nameTaken(c.origin, other)))
 			}
 		case same != nil:
-			clashes = append(clashes, clash{key, c.pod, "has the UID " + string(c.pod.UID) + " of pod " + same.Pod.Namespace + "/" +
-				same.Pod.Name + " of " + same.Origin + ", which is used: give it another metadata.uid, or none"})
+			clashes = append(clashes, podClash(key, c.pod, "has the UID "+string(c.pod.UID)+" of pod "+same.Pod.Namespace+"/"+
+				same.Pod.Name+" of "+same.Origin+", which is used: give it another metadata.uid, or none"))
 		default:
 			d := s.desired(c.pod, c.origin)
 			chosen[c.pod.UID], taken[c.full] = d, d
@@ -256,7 +281,7 @@ func (s *shelf) choose() (map[types.UID]*pod.Desired, map[pod.FullName]*pod.Desi
 	return chosen, taken, clashes
 }
 
-func nameTaken(p *v1.Pod, origin string, other *pod.Desired) string {
+func nameTaken(origin string, other *pod.Desired) string {
 	where := "of " + other.Origin
 	if other.Origin == origin {
 		where = "of the same manifest"
@@ -297,13 +322,13 @@ func (s *shelf) tellClashes(list []clash, now time.Time) (told []Problem, again 
 			}
 			continue
 		}
-		message := "pod " + c.pod.Namespace + "/" + c.pod.Name + " " + c.why
+		message := c.what() + " " + c.why
 		told = append(told, Problem{Source: s.source, Origin: c.key.origin, Messages: []string{message}, Since: since})
 		if !slices.ContainsFunc(s.last.Problems, func(p Problem) bool { return p.Origin == c.key.origin && slices.Contains(p.Messages, message) }) {
-			s.log.Warn("pod is not used", "origin", c.key.origin, "pod", c.pod.Namespace+"/"+c.pod.Name, "why", c.why)
-			s.notes(note.Note{At: now, Level: note.Warning, Minor: true, Reason: reason.FailedValidation, Message: "Error validating pod from " +
-				strconv.Quote(c.key.origin) + ": " + c.why,
-				About: note.About{Kind: "Pod", Namespace: c.pod.Namespace, Name: c.pod.Name, UID: c.pod.UID}})
+			kind := strings.ToLower(c.about.Kind)
+			s.log.Warn(kind+" is not used", "origin", c.key.origin, kind, c.about.Namespace+"/"+c.about.Name, "why", c.why)
+			s.notes(note.Note{At: now, Level: note.Warning, Minor: true, Reason: reason.FailedValidation, About: c.about,
+				Message: "Error validating " + kind + " from " + strconv.Quote(c.key.origin) + ": " + c.why})
 		}
 	}
 	s.clashes = current

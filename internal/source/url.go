@@ -39,6 +39,8 @@ type URLConfig struct {
 	Log     *slog.Logger
 	Notes   note.Sink
 	Running func(types.UID) bool
+	// Objects tells that manifests may hold ConfigMaps and Secrets, and their pods use them.
+	Objects bool
 }
 
 // URL is the source of pods from a web server.
@@ -76,7 +78,7 @@ func NewURL(c URLConfig) (*URL, error) {
 	}
 	log := c.Log.With("source", "http")
 	s := &URL{url: u, origin: shown.String(), header: header, every: c.Every, log: log,
-		shelf: newShelf(pod.FromURL, c.NodeName, c.Running, log, c.Notes)}
+		shelf: newShelf(pod.FromURL, c.NodeName, c.Objects, c.Running, log, c.Notes)}
 	s.client = &http.Client{
 		Timeout:       urlTimeout,
 		CheckRedirect: s.redirect,

@@ -345,7 +345,7 @@ func stricter(a, b *plan.Order) *plan.Order {
 }
 
 // knows tells whether everybody has spoken who could want a pod.
-func (w Wanted) knows(d *pod.Desired) bool { return w.Ready || d.Static() && w.Spoken[d.Source] }
+func (w Wanted) knows(d *pod.Desired) bool { return w.Ready || d.Own() && w.Spoken[d.Source] }
 
 // supersedes tells whether a static pod is wanted that has the name of a pod that nobody names. That is proof enough that the
 // latter is an older version of it, whatever silent sources may still say (behaviours 8, 16).
