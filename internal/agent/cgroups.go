@@ -8,6 +8,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	kubelet "k8s.io/kubelet/config/v1beta1"
 
 	"github.com/bosun-project/bosun/internal/cgroup"
 	"github.com/bosun-project/bosun/internal/config"
@@ -167,13 +168,24 @@ func (c *cgroups) limit(ctx context.Context, tree *cgroup.Tree) error {
 	}
 	wrong := []error{tree.SetNodeLimits(ctx, all)}
 	for _, r := range c.room.Reserves {
-		wrong = append(wrong, tree.SetReserve(ctx, r.Cgroup, cgroup.ReserveResources(r.Amount, r.WeightOnly)))
+		wrong = append(wrong, tree.SetReserve(ctx, r.Cgroup, cgroup.ReserveResources(r.Amount, r.WeightOnly, c.config.Pod.Reserve)))
 	}
 	return errors.Join(wrong...)
 }
 
-func (c *cgroups) Weigh(ctx context.Context, shares uint64) error {
-	return c.do(ctx, "update", func(tree *cgroup.Tree) error { return tree.SetBurstableShares(ctx, shares) })
+func (c *cgroups) Weigh(ctx context.Context, of limits.Sums) error {
+	return c.do(ctx, "update", func(tree *cgroup.Tree) error {
+		return errors.Join(tree.SetBurstableShares(ctx, of.Shares), tree.Protect(ctx, of.Memory, of.Burstable))
+	})
+}
+
+// sum adds up what pods ask for.
+func (c *cgroups) sum(pods []*v1.Pod) limits.Sums {
+	s := limits.Sums{Shares: cgroup.BurstableShares(pods)}
+	if c.config.Pod.Reserve {
+		s.Memory, s.Burstable = cgroup.Protected(pods)
+	}
+	return s
 }
 
 // pods lists the pods that have a cgroup; none while the tree is not known yet.
@@ -187,7 +199,7 @@ func (c *cgroups) pods() ([]types.UID, error) {
 // cgroupConfig is what the configuration says of cgroups.
 func cgroupConfig(c *config.Config, h host.Facts) cgroup.Config {
 	k := &c.Kubelet
-	options := cgroup.Options{NoQuota: k.CPUCFSQuota != nil && !*k.CPUCFSQuota}
+	options := cgroup.Options{NoQuota: k.CPUCFSQuota != nil && !*k.CPUCFSQuota, Reserve: tieredReservation(c)}
 	if k.CPUCFSQuotaPeriod != nil {
 		options.CPUPeriod = uint64(k.CPUCFSQuotaPeriod.Microseconds())
 	}
@@ -202,6 +214,11 @@ func cgroupConfig(c *config.Config, h host.Facts) cgroup.Config {
 	}
 }
 
+// tieredReservation tells whether the memory that pods ask for is kept from being reclaimed (behaviour 212).
+func tieredReservation(c *config.Config) bool {
+	return c.Kubelet.MemoryReservationPolicy == kubelet.TieredReservationMemoryReservationPolicy && c.Gate("MemoryQoS")
+}
+
 // buildLimits makes what keeps the limits of all pods together.
 func (a *Agent) buildLimits() {
 	a.limits = limits.New(limits.Config{
@@ -213,7 +230,7 @@ func (a *Agent) buildLimits() {
 			entries, newer := a.set.Table().Pods()
 			return active(entries), newer
 		},
-		Shares: cgroup.BurstableShares, Cgroups: a.cgroups, Enforced: a.room.Enforced, Node: a.host.Name, Notes: a.note,
+		Sum: a.cgroups.sum, Cgroups: a.cgroups, Enforced: a.room.Enforced, Node: a.host.Name, Notes: a.note,
 	})
 }
 

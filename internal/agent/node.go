@@ -42,9 +42,9 @@ func (s *settings) node() translate.Node {
 		SELinux: s.host.SELinux, MaskedPaths: s.host.Throttle, Sysctls: k.DefaultPodSysctls,
 		MemoryCapacity: s.host.Memory, MemoryAllocatable: s.allocatable.Memory().Value(),
 		CPUCFSQuota: k.CPUCFSQuota == nil || *k.CPUCFSQuota, CgroupVersion: s.cgroupVersion(),
-		MemoryThrottlingFactor: k.MemoryThrottlingFactor,
-		Swap:                   translate.Swap{Controller: s.cgroupVersion() == 2, Limited: k.MemorySwap.SwapBehavior == "LimitedSwap", Capacity: s.host.Swap},
-		Handlers:               map[string]translate.Handler{},
+		MemoryThrottlingFactor: k.MemoryThrottlingFactor, TieredReservation: tieredReservation(s.cfg),
+		Swap:     translate.Swap{Controller: s.cgroupVersion() == 2, Limited: k.MemorySwap.SwapBehavior == "LimitedSwap", Capacity: s.host.Swap},
+		Handlers: map[string]translate.Handler{},
 	}
 	if k.SeccompDefault != nil {
 		n.SeccompDefault = *k.SeccompDefault

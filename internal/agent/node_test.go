@@ -132,6 +132,7 @@ func TestCgroupConfig(t *testing.T) {
 			lines: "podPidsLimit: 100\ncpuCFSQuota: false\ncpuCFSQuotaPeriod: 10ms\n",
 			want:  func(c *cgroup.Config) { c.Pod.PidsLimit, c.Pod.NoQuota, c.Pod.CPUPeriod = 100, true, 10000 },
 		},
+		"212 memory is reserved": {lines: "memoryReservationPolicy: TieredReservation\n", want: func(c *cgroup.Config) { c.Pod.Reserve = true }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := usual

@@ -21,7 +21,7 @@ func fakeV2(t *testing.T, cfg Config, controllers string) (*Tree, string) {
 		content := map[string]string{"cgroup.controllers": offered, "cgroup.subtree_control": "", "cgroup.procs": ""}
 		for c := range strings.FieldsSeq(offered) {
 			for _, f := range map[string][]string{
-				"cpu": {"cpu.weight", "cpu.max"}, "memory": {"memory.max", "memory.current", "memory.high"},
+				"cpu": {"cpu.weight", "cpu.max"}, "memory": {"memory.max", "memory.current", "memory.high", "memory.min", "memory.low"},
 				"pids": {"pids.max"}, "hugetlb": {"hugetlb.2MB.max"},
 			}[c] {
 				content[f] = "0"

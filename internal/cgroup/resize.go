@@ -49,11 +49,12 @@ func (t *Tree) Settle(ctx context.Context, pod *v1.Pod) error {
 
 // resizable are the limits that can change while a pod runs.
 func resizable(r Resources) Resources {
-	return Resources{CPUShares: r.CPUShares, CPUQuota: r.CPUQuota, CPUPeriod: r.CPUPeriod, Memory: r.Memory}
+	return Resources{CPUShares: r.CPUShares, CPUQuota: r.CPUQuota, CPUPeriod: r.CPUPeriod, Memory: r.Memory, Unified: r.Unified}
 }
 
 // raised leaves out of r what would lower a limit.
 func (t *Tree) raised(n Name, r Resources) (Resources, error) {
+	r.Unified = nil // protection is no limit: it may come when all is settled
 	for i := range t.limiting {
 		h := &t.limiting[i]
 		dir := t.path(h, n)

@@ -46,6 +46,8 @@ type Options struct {
 	NoQuota bool
 	// PidsLimit is podPidsLimit; 0 or less means no limit.
 	PidsLimit int64
+	// Reserve keeps what pods ask for of memory from being reclaimed (config memoryReservationPolicy, cgroup v2 only).
+	Reserve bool
 	// PageSizes are the huge page sizes of the node as the kernel spells them. A pod that asks for none of a size
 	// gets a limit of 0 for it.
 	PageSizes []string
@@ -65,6 +67,13 @@ func PodResources(pod *v1.Pod, o Options) Resources {
 	}
 	requests := qos.Requests(pod)
 	res.CPUShares = Shares(requests.Cpu().MilliValue())
+	if memory := requests.Memory().Value(); o.Reserve && memory > 0 {
+		file := memoryLow
+		if qos.ClassOf(pod) == v1.PodQOSGuaranteed {
+			file = memoryMin
+		}
+		res.Unified = map[string]string{file: strconv.FormatInt(memory, 10)}
+	}
 	if !o.NoQuota && qos.Limited(pod, v1.ResourceCPU) {
 		res.CPUQuota = Quota(limits.Cpu().MilliValue(), o.CPUPeriod)
 	}
@@ -114,6 +123,35 @@ func BurstableShares(pods []*v1.Pod) uint64 {
 	return Shares(milli)
 }
 
+// The files of cgroup v2 that keep memory from being reclaimed: never, and as long as there is any other.
+const (
+	memoryMin = "memory.min"
+	memoryLow = "memory.low"
+)
+
+// Protected is the memory in bytes that pods ask for: of those of the classes guaranteed and burstable, and of the burstable ones
+// alone (behaviour 212).
+func Protected(pods []*v1.Pod) (all, burstable int64) {
+	for _, pod := range pods {
+		requests := qos.Requests(pod)
+		memory := requests.Memory().Value()
+		switch qos.ClassOf(pod) {
+		case v1.PodQOSGuaranteed:
+			all += memory
+		case v1.PodQOSBurstable:
+			all += memory
+			burstable += memory
+		case v1.PodQOSBestEffort:
+		}
+	}
+	return all, burstable
+}
+
+// protection are the settings that keep so much memory from being reclaimed.
+func protection(never, late int64) Resources {
+	return Resources{Unified: map[string]string{memoryMin: strconv.FormatInt(never, 10), memoryLow: strconv.FormatInt(late, 10)}}
+}
+
 // NodeResources are the limits of the kubepods cgroup: capacity without what is reserved for the system and for the
 // agent; the eviction reserve is not taken off (behaviour 207). Pids without a capacity are not limited, and neither is
 // memory if all of it is reserved: a limit of nothing would kill every pod.
@@ -141,8 +179,8 @@ func NodeResources(capacity, systemReserved, kubeReserved v1.ResourceList) Resou
 func Unlimited() Resources { return Resources{CPUShares: defaultShares, Memory: -1, Pids: -1} }
 
 // ReserveResources are the limits of a cgroup that a reservation is enforced on: what the reservation names, or its CPU
-// weight alone (behaviour 210).
-func ReserveResources(reserved v1.ResourceList, weightOnly bool) Resources {
+// weight alone (behaviour 210). With reserve, the memory is kept from being reclaimed (behaviour 212).
+func ReserveResources(reserved v1.ResourceList, weightOnly, reserve bool) Resources {
 	var res Resources
 	if cpu, ok := reserved[v1.ResourceCPU]; ok {
 		res.CPUShares = Shares(cpu.MilliValue())
@@ -152,6 +190,9 @@ func ReserveResources(reserved v1.ResourceList, weightOnly bool) Resources {
 	}
 	if memory, ok := reserved[v1.ResourceMemory]; ok {
 		res.Memory = memory.Value()
+		if reserve {
+			res.Unified = map[string]string{memoryMin: strconv.FormatInt(memory.Value(), 10)}
+		}
 	}
 	if pids, ok := reserved["pid"]; ok {
 		res.Pids = pids.Value()

@@ -80,6 +80,15 @@ func TestPodResources(t *testing.T) {
 			Resources{CPUShares: 1024, CPUQuota: 10000, CPUPeriod: 10000, Memory: 1 << 30, Pids: -1, Hugetlb: map[string]int64{}}},
 		{"tiny limit", podOf("cpu=1m memory=1Mi/cpu=1m memory=1Mi"), Options{},
 			Resources{CPUShares: 2, CPUQuota: 1000, Memory: 1 << 20, Pids: -1, Hugetlb: map[string]int64{}}},
+		{"212 reserved, guaranteed", podOf("cpu=1 memory=64Mi/cpu=1 memory=64Mi", "cpu=1 memory=64Mi/cpu=1 memory=64Mi"), Options{Reserve: true},
+			Resources{CPUShares: 2048, CPUQuota: 200000, Memory: 128 << 20, Pids: -1, Hugetlb: map[string]int64{}, Unified: map[string]string{"memory.min": "134217728"}}},
+		{"212 reserved, burstable, with overhead", podOf("overhead:memory=1Mi", "memory=64Mi", ""), Options{Reserve: true},
+			Resources{CPUShares: 2, CPUQuota: -1, Memory: -1, Pids: -1, Hugetlb: map[string]int64{}, Unified: map[string]string{"memory.low": "68157440"}}},
+		{"212 reserved, burstable by its processors", podOf("cpu=1"), Options{Reserve: true},
+			Resources{CPUShares: 1024, CPUQuota: -1, Memory: -1, Pids: -1, Hugetlb: map[string]int64{}}},
+		{"212 reserved, best effort", podOf(""), Options{Reserve: true}, Resources{CPUShares: 2, CPUQuota: -1, Memory: -1, Pids: -1, Hugetlb: map[string]int64{}}},
+		{"212 reserved, of the pod as a whole", podOf("pod:cpu=1 memory=1Gi/cpu=1 memory=1Gi", ""), Options{Reserve: true},
+			Resources{CPUShares: 1024, CPUQuota: 100000, Memory: 1 << 30, Pids: -1, Hugetlb: map[string]int64{}, Unified: map[string]string{"memory.min": "1073741824"}}},
 	} {
 		if diff := cmp.Diff(c.want, PodResources(c.pod, c.opts)); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", c.name, diff)
@@ -140,9 +149,10 @@ func TestNodeResources(t *testing.T) {
 func TestReserveResources(t *testing.T) {
 	reserved := list("cpu=500m memory=1Gi pid=100 ephemeral-storage=1Gi")
 	for _, c := range []struct{ got, want Resources }{
-		{ReserveResources(reserved, false), Resources{CPUShares: 512, Memory: 1 << 30, Pids: 100}},
-		{ReserveResources(reserved, true), Resources{CPUShares: 512}},
-		{ReserveResources(list("memory=1Gi"), false), Resources{Memory: 1 << 30}},
+		{ReserveResources(reserved, false, false), Resources{CPUShares: 512, Memory: 1 << 30, Pids: 100}},
+		{ReserveResources(reserved, true, true), Resources{CPUShares: 512}},
+		{ReserveResources(list("memory=1Gi"), false, false), Resources{Memory: 1 << 30}},
+		{ReserveResources(list("memory=1Gi"), false, true), Resources{Memory: 1 << 30, Unified: map[string]string{"memory.min": "1073741824"}}},
 	} {
 		if diff := cmp.Diff(c.want, c.got); diff != "" {
 			t.Error(diff)

@@ -214,6 +214,22 @@ func (t *Tree) SetBurstableShares(_ context.Context, shares uint64) error {
 	return nil
 }
 
+// Protect keeps the memory that pods ask for from being reclaimed, or no more if both are 0: of all pods, and of the burstable ones among
+// them. What a pod's own cgroup says counts only as far as those above it say so too. cgroup v1 has no such thing.
+func (t *Tree) Protect(_ context.Context, all, burstable int64) error {
+	if t.flat || !t.layout.v2 {
+		return nil
+	}
+	err := t.set(t.root.Kubepods(), protection(all, burstable))
+	if err == nil {
+		err = t.set(t.root.QOS(v1.PodQOSBurstable), protection(0, burstable))
+	}
+	if err != nil {
+		return fmt.Errorf("protect the memory of pods: %w", err)
+	}
+	return nil
+}
+
 // Ensure makes a pod's cgroup, and the tree above it if that is missing, and writes its limits (behaviours 205, 364).
 func (t *Tree) Ensure(ctx context.Context, pod *v1.Pod) error {
 	n, err := t.pod(pod)

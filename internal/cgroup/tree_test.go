@@ -169,7 +169,7 @@ func TestV2Reserve(t *testing.T) {
 	if _, err := tree.EnsureQOS(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	r := ReserveResources(list("cpu=500m memory=1Gi pid=100"), false)
+	r := ReserveResources(list("cpu=500m memory=1Gi pid=100"), false, true)
 	if err := tree.SetReserve(t.Context(), "/system", r); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "/system") {
 		t.Errorf("a cgroup that is not there: %v", err)
 	}
@@ -186,12 +186,51 @@ func TestV2Reserve(t *testing.T) {
 	if err := tree.SetReserve(t.Context(), "/system", r); err != nil {
 		t.Fatal(err)
 	}
-	for file, want := range map[string]string{"cpu.weight": "20", "memory.max": "1073741824", "pids.max": "100", "cgroup.subtree_control": "as it was"} {
+	for file, want := range map[string]string{"cpu.weight": "20", "memory.max": "1073741824", "memory.min": "1073741824", "memory.low": "0", "pids.max": "100", "cgroup.subtree_control": "as it was"} {
 		got, err := os.ReadFile(filepath.Join(dir, file))
 		if err != nil || string(got) != want {
 			t.Errorf("%s is %q (%v), want %q", file, got, err, want)
 		}
 	}
+}
+
+// Behaviour 212: what pods ask for is kept from being reclaimed, at each level, or no more.
+func TestProtect(t *testing.T) {
+	tree, root := fakeV2(t, Config{Pod: Options{Reserve: true}}, "cpu memory pids")
+	kubepods, sure, soft := filepath.Join(root, "kubepods"), podOf("cpu=1 memory=100/cpu=1 memory=100"), podOf("memory=50")
+	sure.UID, soft.UID = "sure", "soft"
+	pods := []*v1.Pod{sure, soft, podOf("")}
+	for _, p := range pods {
+		if err := tree.Ensure(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(want map[string]string) {
+		t.Helper()
+		for dir, want := range want {
+			if got := content(t, kubepods, dir, "memory.min") + " " + content(t, kubepods, dir, "memory.low"); got != want {
+				t.Errorf("kubepods/%s has %s, want %s", dir, got, want)
+			}
+		}
+	}
+	all, burstable := Protected(pods)
+	if err := tree.Protect(t.Context(), all, burstable); err != nil {
+		t.Fatal(err)
+	}
+	check(map[string]string{".": "150 50", "burstable": "0 50", "besteffort": "0 0", "podsure": "100 0", "burstable/podsoft": "0 50"})
+	more := podOf("memory=70")
+	more.UID = "soft"
+	if err := tree.Grow(t.Context(), more); err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.Settle(t.Context(), more); err != nil {
+		t.Fatal(err)
+	}
+	check(map[string]string{"burstable/podsoft": "0 70"})
+	if err := tree.Protect(t.Context(), 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	check(map[string]string{".": "0 0", "burstable": "0 0"})
 }
 
 // TestFlat: without cgroups for classes and pods, containers go right below the root.

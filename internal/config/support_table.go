@@ -132,7 +132,7 @@ func fieldSupport() []support {
 		{"enableDebugFlagsHandler", issue(3)},
 		{"seccompDefault", issue(2)},
 		{"memoryThrottlingFactor", issue(2)},
-		{"memoryReservationPolicy", notYet},
+		{"memoryReservationPolicy", issue(4)},
 		{"registerWithTaints", issue(3)},
 		{"registerNode", issue(3)},
 		{"tracing.endpoint", notYet},

@@ -22,8 +22,16 @@ const (
 type Cgroups interface {
 	// Limit writes the limits of all pods together, and those of what is reserved.
 	Limit(ctx context.Context) error
-	// Weigh writes the weight of the burstable class, as cpu.shares.
-	Weigh(ctx context.Context, shares uint64) error
+	// Weigh writes what follows from what the pods ask for.
+	Weigh(ctx context.Context, of Sums) error
+}
+
+// Sums are what follows from what the pods ask for together.
+type Sums struct {
+	// Shares is the weight of the burstable class, as cpu.shares.
+	Shares uint64
+	// Memory is what all pods ask for, and Burstable what the burstable ones do, in bytes, to be kept from being reclaimed; 0 if none is.
+	Memory, Burstable int64
 }
 
 // Config is what a Loop is built from.
@@ -32,8 +40,8 @@ type Config struct {
 	// when that may have changed.
 	Up   func() (bool, <-chan struct{})
 	Pods func() ([]*v1.Pod, <-chan struct{})
-	// Shares is the weight of the burstable pods among these.
-	Shares  func([]*v1.Pod) uint64
+	// Sum adds up what these pods ask for.
+	Sum     func([]*v1.Pod) Sums
 	Cgroups Cgroups
 	// Enforced tells whether limits are set at all; otherwise earlier ones are lifted, and nobody needs to hear of it.
 	Enforced bool
@@ -45,9 +53,9 @@ type Config struct {
 // Loop keeps the limits.
 type Loop struct {
 	cfg Config
-	// due is when everything has to be written again; weight is what was written last, 0 if nothing was.
-	due    time.Time
-	weight uint64
+	// due is when everything has to be written again; sums is what was written last.
+	due  time.Time
+	sums Sums
 	// limited and failed are what was told last.
 	limited bool
 	failed  string
@@ -89,12 +97,12 @@ func (l *Loop) Run(ctx context.Context) error {
 	}
 }
 
-// write writes what is due: everything, or a weight that has changed. What failed is tried again when all is due.
+// write writes what is due: everything, or sums that have changed. What failed is tried again when all is due.
 func (l *Loop) write(ctx context.Context, pods []*v1.Pod) {
 	now := time.Now()
 	all := !now.Before(l.due)
-	shares := l.cfg.Shares(pods)
-	if !all && shares == l.weight {
+	sums := l.cfg.Sum(pods)
+	if !all && sums == l.sums {
 		return
 	}
 	var err error
@@ -102,8 +110,8 @@ func (l *Loop) write(ctx context.Context, pods []*v1.Pod) {
 		l.due = now.Add(every)
 		err = l.cfg.Cgroups.Limit(ctx)
 	}
-	l.weight = shares
-	if weigh := l.cfg.Cgroups.Weigh(ctx, shares); weigh != nil && (err == nil || weigh.Error() != err.Error()) { // most often both fail for one reason
+	l.sums = sums
+	if weigh := l.cfg.Cgroups.Weigh(ctx, sums); weigh != nil && (err == nil || weigh.Error() != err.Error()) { // most often both fail for one reason
 		err = errors.Join(err, weigh)
 	}
 	if ctx.Err() == nil && (all || err != nil) {

@@ -46,8 +46,8 @@ func (w *world) Limit(context.Context) error {
 	return w.refused
 }
 
-func (w *world) Weigh(_ context.Context, shares uint64) error {
-	w.say("weigh %d", shares)
+func (w *world) Weigh(_ context.Context, of Sums) error {
+	w.say("weigh %d", of.Shares)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.refused
@@ -65,8 +65,8 @@ func run(t *testing.T, enforced bool, play func(*world)) []string {
 				n, newer := w.pods.Get()
 				return make([]*v1.Pod, n), newer
 			},
-			Shares: func(pods []*v1.Pod) uint64 { return uint64(2 + 10*len(pods)) },
-			Notes:  func(n note.Note) { w.say("%s %s %s: %s", n.Level, n.Reason, n.About.Name, n.Message) },
+			Sum:   func(pods []*v1.Pod) Sums { return Sums{Shares: uint64(2 + 10*len(pods))} },
+			Notes: func(n note.Note) { w.say("%s %s %s: %s", n.Level, n.Reason, n.About.Name, n.Message) },
 		})
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
