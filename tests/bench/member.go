@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/bosun-project/bosun/internal/testbed"
 	"github.com/bosun-project/bosun/internal/testbed/controlplane"
 )
 
@@ -71,7 +72,7 @@ func (m *member) writeConfig(file string) error {
 		return err
 	}
 	no := map[string]any{"enabled": false}
-	config, err := json.MarshalIndent(map[string]any{ // JSON is YAML
+	settings := map[string]any{
 		"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
 		"containerRuntimeEndpoint": "unix://" + m.endpoint,
 		"cgroupDriver":             "cgroupfs",
@@ -80,7 +81,11 @@ func (m *member) writeConfig(file string) error {
 		"authorization":  map[string]any{"mode": "Webhook"},
 		"tlsCertFile":    cert, "tlsPrivateKeyFile": key,
 		"clusterDomain": "cluster.local", "clusterDNS": []string{clusterDNS},
-	}, "", "  ")
+	}
+	if err := testbed.AddRoomy(settings); err != nil {
+		return err
+	}
+	config, err := json.MarshalIndent(settings, "", "  ") // JSON is YAML
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/bosun-project/bosun/internal/testbed"
 	"github.com/bosun-project/bosun/internal/testbed/controlplane"
 )
 
@@ -44,7 +45,7 @@ func (k *keeper) startNode() (*node, error) {
 		return nil, err
 	}
 	no := map[string]any{"enabled": false}
-	config, err := json.MarshalIndent(map[string]any{ // JSON is YAML
+	settings := map[string]any{
 		"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
 		"containerRuntimeEndpoint": k.box.Endpoint(),
 		"cgroupRoot":               "/" + cgroupRoot,
@@ -55,7 +56,11 @@ func (k *keeper) startNode() (*node, error) {
 		"tlsCertFile":    cert, "tlsPrivateKeyFile": key,
 		"clusterDomain": "cluster.local",
 		"port":          freePort("0.0.0.0", 10250), "healthzPort": freePort("127.0.0.1", 10248),
-	}, "", "  ")
+	}
+	if err := testbed.AddRoomy(settings); err != nil {
+		return nil, err
+	}
+	config, err := json.MarshalIndent(settings, "", "  ") // JSON is YAML
 	if err != nil {
 		return nil, err
 	}

@@ -116,13 +116,9 @@ func newNode(ctx context.Context, bed *testbed.Bed, more ...string) (*node, erro
 		}
 	}
 	go n.history.follow(ctx, n.runtime)
-	config := fmt.Sprintf("apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\npodLogsDir: %s\n%s", n.podLogs, roomy)
+	config := fmt.Sprintf("apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\npodLogsDir: %s\n%s", n.podLogs, testbed.Roomy)
 	return n, os.WriteFile(n.configFile(), []byte(config), 0o644)
 }
-
-// roomy lets pods and images stay however full the machine's disk is: that is not the tests' business.
-const roomy = "imageGCHighThresholdPercent: 100\n" +
-	"evictionHard: {memory.available: 100Mi, nodefs.available: 0%, nodefs.inodesFree: 0%, imagefs.available: 0%, imagefs.inodesFree: 0%}\n"
 
 func (n *node) configFile() string { return filepath.Join(n.bed.Dir, "kubelet.yaml") }
 

@@ -34,7 +34,7 @@ SystemdCgroup = true
 			bed := testbed.Start(t, testbed.Options{Machine: m, Images: []string{"testbox"}, Config: c.containerd})
 			config := filepath.Join(bed.Dir, "config.yaml")
 			n := &node{Machine: m, bed: bed}
-			n.write(t, config, "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\ncgroupDriver: systemd\nfailCgroupV1: false\n"+
+			n.write(t, config, "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\ncgroupDriver: systemd\nfailCgroupV1: false\n"+testbed.Roomy+
 				"containerRuntimeEndpoint: unix://"+bed.Socket+"\n")
 			cmd := m.Command(bosun, "run", "--config="+config)
 			startAndListen(t, cmd, c.want, func() {

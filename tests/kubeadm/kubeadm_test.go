@@ -15,6 +15,8 @@ import (
 
 	certificates "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
+
+	"github.com/bosun-project/bosun/internal/testbed"
 )
 
 const initConfig = `apiVersion: kubeadm.k8s.io/v1beta4
@@ -26,7 +28,7 @@ apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 cgroupDriver: cgroupfs
 failCgroupV1: false
-`
+` + testbed.Roomy
 
 // ignored are the checks of kubeadm that a machine with cgroup v1 does not pass with any kubelet.
 const ignored = "--ignore-preflight-errors=SystemVerification"
