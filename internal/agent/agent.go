@@ -124,6 +124,8 @@ type Agent struct {
 	serving *certs.Serving
 	sources []actor
 	faces   []actor
+	// homes see to it that processes are in the cgroups that the configuration names for them.
+	homes []func() error
 
 	// facts are what the node as a whole tells its pods.
 	facts latest.Cell[worker.Node]
@@ -222,6 +224,9 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 			Inspected: a.metrics.Inspected, StreamUp: a.metrics.StreamUp, StreamFailed: a.metrics.StreamFailed, EventDelay: a.metrics.EventDelay,
 		},
 	})
+	if err := a.buildHomes(); err != nil {
+		return err
+	}
 	a.buildRotator()
 	a.buildProber()
 	a.buildLimits()

@@ -22,6 +22,9 @@ func (a *Agent) machine() []actor {
 	if defaultOn(a.cfg.Kubelet.MakeIPTablesUtilChains) {
 		parts = append(parts, actor{"iptables chains", iptables.New(iptables.Config{Log: a.log}).Run})
 	}
+	if len(a.homes) > 0 {
+		parts = append(parts, actor{"cgroups of processes", a.keepHomes})
+	}
 	if *a.cfg.Kubelet.ResolverConfig != "" {
 		parts = append(parts, actor{"resolver file", a.checkResolver})
 	}
