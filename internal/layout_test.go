@@ -70,6 +70,7 @@ var sameFloor = map[edge]string{
 	{"status", "translate"}:   "a status and a container's environment name the pod's addresses in the same order",
 	{"content", "environ"}:    "variables and files show the same fields of a pod",
 	{"plan", "allocate"}:      "what a pod has for itself is decided with the rest of its life, and remembered",
+	{"allocate", "qos"}:       "only guaranteed pods have processors and memory of their own",
 	{"admission", "allocate"}: "a pod may run where there is what it wants for itself",
 	{"plan", "content"}:       "a volume is set up anew when what it shows has changed",
 	{"admission", "plan"}:     "a verdict is the plan's to read",

@@ -1,3 +1,3 @@
 // Package admission owns the node's last word on a pod: Judge says whether it may run here beside the pods that do, and
-// if not, why (behaviours 12, 29-44). What needs an API server or allocates single devices is not judged here.
+// if not, why (behaviours 12, 29-44). What a pod gets for itself, package allocate chooses.
 package admission

@@ -40,8 +40,11 @@ type Node struct {
 	// asked of either.
 	Handlers []engine.Handler
 	Features engine.Features
-	// Held is what pods have for themselves alone.
-	Held []*allocate.Assigned
+	// Held is what pods have for themselves alone, Rules say what others may have, nil for nothing but devices; Devices chooses these for
+	// the candidate, nil if there are none.
+	Held    []*allocate.Assigned
+	Rules   *allocate.Rules
+	Devices allocate.Choice
 }
 
 // AppArmor is what the kernel tells of AppArmor.
@@ -66,13 +69,22 @@ func Judge(candidate *pod.Desired, running []*pod.Desired, node Node) plan.Verdi
 	for _, no := range []*refusal{
 		underPressure(candidate, node),
 		sysctls(candidate.Pod, node),
-		system(candidate.Pod, node),
 	} {
 		if no != nil {
 			return no.verdict()
 		}
 	}
 	short := shortages(candidate.Pod, running, node)
+	var assigned *allocate.Assigned
+	if len(short) == 0 || !qos.Critical(candidate) { // a critical one is given room first, which gives way to it
+		var no *allocate.Obstacle
+		if assigned, no = allocate.Place(candidate.Pod, node.Rules, node.Held, node.Devices); no != nil {
+			return plan.Verdict{Judged: no.Reason != "", Reason: no.Reason, Message: no.Message, For: no.For, Until: no.Until, Detail: no.Detail}
+		}
+	}
+	if no := system(candidate.Pod, node); no != nil {
+		return no.verdict()
+	}
 	if len(short) > 0 && !qos.Critical(candidate) {
 		return short[0].refusal().verdict()
 	}
@@ -89,7 +101,7 @@ func Judge(candidate *pod.Desired, running []*pod.Desired, node Node) plan.Verdi
 	if len(short) > 0 { // nothing but room stands against it
 		return preempt(candidate, running, short)
 	}
-	return plan.Verdict{Judged: true, Admit: true}
+	return plan.Verdict{Judged: true, Admit: true, Assigned: assigned}
 }
 
 func (r *refusal) verdict() plan.Verdict {

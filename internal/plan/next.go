@@ -66,6 +66,8 @@ type Verdict struct {
 	// Reason and Message say why a pod is refused, or what it has to wait for while it is not judged: For names that, "admission" if
 	// it is empty.
 	Reason, Message, For string
+	// Detail is what it is that the pod cannot have for itself, in the one word that metrics have for it: cpu, memory, topology.
+	Detail string
 	// Victims are the pods that have to give way before a critical pod can be judged once more (behaviour 43).
 	Victims []types.UID
 	// Until is when a pod that is not judged has to be looked at again, whatever else happens; zero if time changes nothing.

@@ -56,6 +56,9 @@ func (d *draft) allocate() {
 	if k.Admitted.IsZero() || d.wanted.Source == pod.FromRuntime {
 		return
 	}
+	if k.Assigned == nil { // another agent gave it something
+		k.Assigned = d.in.Facts.Verdict.Assigned
+	}
 	if k.Allocated == nil { // nobody remembers: it was admitted before this was remembered at all
 		k.Allocated = d.firstAllocation()
 	}

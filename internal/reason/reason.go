@@ -34,6 +34,8 @@ const (
 	Preempting               = "Preempting"
 	Terminated               = "Terminated"
 	UnexpectedAdmissionError = "UnexpectedAdmissionError"
+	TopologyAffinityError    = "TopologyAffinityError"
+	SMTAlignmentError        = "SMTAlignmentError"
 )
 
 // Reasons of pod conditions (behaviours 114, 270-273).

@@ -24,17 +24,17 @@ func (s *Set) judge(listed, ready bool) {
 		switch {
 		case in.released:
 		case in.stopping:
-			ending, leaving = append(ending, w.share(in)), w.holds(in, leaving)
+			ending, leaving = append(ending, w.share(in)), s.holds(w, in, leaving)
 		case !in.desired.Wanted: // it is about to end
 			if in.admitted || len(in.observed.Containers) > 0 {
-				ending, leaving = append(ending, w.share(in)), w.holds(in, leaving)
+				ending, leaving = append(ending, w.share(in)), s.holds(w, in, leaving)
 			}
 		case w.verdict.Judged && w.verdict.Admit:
-			residents, held = append(residents, resident{running: w, in: in}), w.holds(in, held)
+			residents, held = append(residents, resident{running: w, in: in}), s.holds(w, in, held)
 		case w.verdict.Judged:
 		case in.admitted || len(in.observed.Containers) > 0:
-			w.verdict = plan.Verdict{Judged: true, Admit: true}
-			residents, held = append(residents, resident{running: w, in: in}), w.holds(in, held)
+			w.verdict = plan.Verdict{Judged: true, Admit: true, Assigned: s.adopted(w, in)}
+			residents, held = append(residents, resident{running: w, in: in}), s.holds(w, in, held)
 		default:
 			open = append(open, w)
 		}
@@ -53,11 +53,14 @@ func (s *Set) judge(listed, ready bool) {
 		default:
 			w.verdict = s.weigh(in.desired, staying, ending, held, leaving)
 		}
+		if w.verdict.Judged && s.cfg.Judged != nil {
+			s.cfg.Judged(in.desired, w.verdict)
+		}
 		switch {
 		case !w.verdict.Judged:
 		case w.verdict.Admit:
 			w.verdict.Of, w.let = plan.AllocationOf(in.desired.Pod), in.desired
-			staying, held = append(staying, in.desired), w.holds(in, held)
+			staying, held = append(staying, in.desired), s.holds(w, in, held)
 		case s.cfg.Rejected != nil:
 			s.cfg.Rejected(w.verdict.Reason)
 		}
@@ -88,11 +91,15 @@ func (s *Set) weigh(d *pod.Desired, staying, ending []*pod.Desired, held, leavin
 	return all // it has nothing for itself that a pod which is ending has still got
 }
 
-// holds adds what a pod has for itself, if it has anything: what it has remembered, or until then what admission gave it.
-func (r *running) holds(in inputs, all []*allocate.Assigned) []*allocate.Assigned {
+// holds adds what a pod has for itself, if it has anything: what it has remembered, or until then what admission gave it, or an earlier
+// agent.
+func (s *Set) holds(w *running, in inputs, all []*allocate.Assigned) []*allocate.Assigned {
 	a := in.assigned
 	if a == nil {
-		a = r.verdict.Assigned
+		a = w.verdict.Assigned
+	}
+	if a == nil && len(in.observed.Containers) > 0 {
+		a = s.adopted(w, in)
 	}
 	if a == nil {
 		return all
@@ -100,12 +107,26 @@ func (r *running) holds(in inputs, all []*allocate.Assigned) []*allocate.Assigne
 	return append(all, a)
 }
 
-// unclaimed is what pods have for themselves of which only the ledger tells: nobody has named them yet, and they may run.
+// adopted is what an earlier agent gave to a pod that runs; nil if nothing, or if the ledger knows better.
+func (s *Set) adopted(w *running, in inputs) *allocate.Assigned {
+	if in.assigned != nil {
+		return nil
+	}
+	return s.cfg.Adopted[w.uid]
+}
+
+// unclaimed is what pods have for themselves that nobody has named yet, and that may run: as the ledger tells, or an earlier agent of pods
+// that the runtime has.
 func (s *Set) unclaimed() []*allocate.Assigned {
 	var all []*allocate.Assigned
 	for uid, r := range s.cfg.Remembered {
 		if r.Kept.Assigned != nil && s.workers[uid] == nil {
 			all = append(all, r.Kept.Assigned)
+		}
+	}
+	for uid, a := range s.cfg.Adopted {
+		if s.workers[uid] == nil && s.cfg.Remembered[uid].Kept.Assigned == nil && len(s.strays[uid].observed.Containers) > 0 {
+			all = append(all, a)
 		}
 	}
 	return all

@@ -72,15 +72,19 @@ type Config struct {
 	Doomed func() (map[types.UID]map[string]bool, <-chan struct{})
 	// Remembered holds the ledger's records.
 	Remembered map[types.UID]plan.Record
-	CrashCap   time.Duration
-	Notes      note.Sink
+	// Adopted is what an earlier agent gave to pods for themselves: those that still run keep it, where the ledger does not know better.
+	Adopted  map[types.UID]*allocate.Assigned
+	CrashCap time.Duration
+	Notes    note.Sink
 	// NodeStatus is what the status of each pod tells of the node; nil tells nothing.
 	NodeStatus func() status.Node
 	// Outcome, if set, is told of every effect that ended; metrics count with it.
 	Outcome func(*pod.Desired, plan.Outcome)
 	// Rejected, if set, is told why admission did not let a pod in, and Restarted of each pod that was dropped and, when
 	// it had ended, begun anew because it was wanted again; metrics count with them.
-	Rejected  func(why string)
+	Rejected func(why string)
+	// Judged, if set, is told of each answer of admission that is final.
+	Judged    func(*pod.Desired, plan.Verdict)
 	Restarted func(*pod.Desired)
 	// Resized, if set, is told whenever what is remembered of a pod's resources changes: what was remembered before, and is now,
 	// with what admission had said.
