@@ -41,10 +41,10 @@ var floors = map[string]floor{
 
 	"access": outside, "ask": outside, "boxruntime": outside, "cgroup": outside, "cluster": outside, "containerlog": outside, "credential": outside, "csi": outside, "hook": outside, "host": outside, "iptables": outside, "kmsg": outside,
 	"image": outside, "ledger": outside, "machine": outside, "metrics": outside, "mount": outside, "podfs": outside, "preflight": outside, "process": outside, "runtime": outside,
-	"safepath": outside, "signals": outside, "stats": outside, "systemd": outside, "userns": outside, "volume": outside,
+	"safepath": outside, "signals": outside, "stats": outside, "systemd": outside, "trace": outside, "userns": outside, "volume": outside,
 
 	"certs": loops, "cleanup": loops, "csinode": loops, "events": loops, "heartbeat": loops, "keep": loops, "limits": loops, "mirror": loops, "objects": loops, "observe": loops, "perform": loops, "plugin": loops, "pressure": loops, "probe": loops,
-	"report": loops, "shutdown": loops, "source": loops, "staging": loops, "worker": loops,
+	"report": loops, "shutdown": loops, "source": loops, "staging": loops, "timeline": loops, "worker": loops,
 
 	"nodeapi": faces, "serve": faces,
 
