@@ -41,6 +41,8 @@ import (
 	"github.com/bosun-project/bosun/internal/shutdown"
 	"github.com/bosun-project/bosun/internal/source"
 	"github.com/bosun-project/bosun/internal/stats"
+	"github.com/bosun-project/bosun/internal/timeline"
+	"github.com/bosun-project/bosun/internal/trace"
 	"github.com/bosun-project/bosun/internal/userns"
 	"github.com/bosun-project/bosun/internal/volume"
 	"github.com/bosun-project/bosun/internal/worker"
@@ -108,11 +110,14 @@ type Agent struct {
 	cleaner     *cleanup.Cleaner
 	ids         *userns.Ranges
 	metrics     *metrics.Metrics
-	rotator     *containerlog.Rotator
-	stats       *stats.Reader
-	prober      *probe.Loop
-	cgroups     *cgroups
-	limits      *limits.Loop
+	// tracer and lives are nil when the configuration wants no traces.
+	tracer  *trace.Tracer
+	lives   *timeline.Pods
+	rotator *containerlog.Rotator
+	stats   *stats.Reader
+	prober  *probe.Loop
+	cgroups *cgroups
+	limits  *limits.Loop
 	// shutdown is nil when pods get no time to end when the machine goes down.
 	shutdown *shutdown.Loop
 	pressure *pressure.Loop
@@ -190,10 +195,11 @@ func (a *Agent) openLedger() (map[types.UID]plan.Record, error) {
 func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]plan.Record) error {
 	k := &a.cfg.Kubelet
 	a.leaveImages = leavesImages(a.cfg, o.LeaveStrays)
+	a.buildTracer()
 	var err error
 	a.client, err = runtime.New(runtime.Config{
 		Endpoint: k.ContainerRuntimeEndpoint, ImageEndpoint: k.ImageServiceEndpoint, RequestTimeout: k.RuntimeRequestTimeout.Duration,
-		Observe: a.metrics.Operation,
+		Observe: a.metrics.Operation, Around: a.callsTraced(),
 	})
 	if err != nil {
 		return err
@@ -210,7 +216,7 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 		return err
 	}
 	a.set = worker.New(worker.Config{
-		Doer: performer, Ledger: a.ledger, Judge: a.judge, Room: a.resizable, Wanted: a.wanted.Get, Node: a.facts.Get, LeaveStrays: o.LeaveStrays,
+		Doer: a.doer(performer), Ledger: a.ledger, Judge: a.judge, Room: a.resizable, Wanted: a.wanted.Get, Node: a.facts.Get, LeaveStrays: o.LeaveStrays,
 		Remembered: remembered, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
 		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health, Content: a.contentRevisions, Logins: a.loginRevisions, Orders: a.ordered.Get,
 		Keep: keepDead(a.cfg), Doomed: a.doomed,
@@ -248,13 +254,13 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 func (a *Agent) Run(ctx context.Context) error {
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ledgers sync.WaitGroup
-	ledgers.Go(func() { runAll(base, a.log, []actor{{"ledger", a.ledger.Run}}) })
+	ledgers.Go(func() { runAll(base, a.log, append(a.tracing(), actor{"ledger", a.ledger.Run})) })
 	runAll(ctx, a.log, slices.Concat(a.membership(), a.ending(), a.machine(), []actor{
 		{"observer", a.observer.Run}, {"node facts", a.tellNode}, {"workers", a.set.Run}, {"merge", a.merge.Run}, {"wanted", a.follow}, {"cleaner", a.cleaner.Run},
 		{"image garbage", a.garbage.Run}, {"container garbage", a.dead.Run},
 		{"log rotation", a.rotator.Run}, {"prober", a.prober.Run}, {"addresses", a.addresses}, {"range of pod addresses", a.tellRange}, {"limits", a.limits.Run},
 		{"shortages", a.pressure.Run}, {"orders of the node", a.followOrders}, {"measuring of volumes", a.stats.Run},
-	}, a.sources, a.faces))
+	}, a.followed(), a.sources, a.faces))
 	stop()
 	ledgers.Wait()
 	errs := []error{a.client.Close(), a.ids.Close(), a.ledger.Close()}

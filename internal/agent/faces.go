@@ -47,6 +47,9 @@ func (a *Agent) buildFaces(level *slog.LevelVar) error {
 		SystemLogQuery: k.EnableSystemLogQuery != nil && *k.EnableSystemLogQuery,
 		Kubelet:        &a.cfg.Redacted().Kubelet, About: &serve.About{Version: Kubernetes, Started: time.Now()}, Flags: a.cfg.FlagValues, Log: a.log,
 	}
+	if a.tracer != nil {
+		config.Trace = a.tracer.Requests
+	}
 	a.closeFaces(&config)
 	if defaultOn(k.EnableSystemLogHandler) {
 		config.SystemLogsDir = "/var/log"

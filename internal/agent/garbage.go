@@ -29,7 +29,7 @@ func (a *Agent) buildGarbage() {
 		Ready:  a.knowsAll, Images: a.listImages, Used: a.usedImages, Disk: a.imageDisk, Remove: a.removeImage,
 		Removed: a.metrics.ImageCollected, Changed: func() { a.pulled.Set(a.pulled.Value() + 1) }, // the node's object lists them
 		Seen:  a.forgetPulls,
-		Notes: a.note, Log: a.log,
+		Notes: a.note, Log: a.log, Trace: a.traced("Images/GarbageCollect"),
 	})
 	a.dead = cleanup.NewContainers(cleanup.ContainersConfig{
 		Keep:  collect.Keep{MinAge: a.cfg.DeadContainers.MinAge, Total: a.cfg.DeadContainers.Total},
@@ -42,7 +42,7 @@ func (a *Agent) buildGarbage() {
 			entries, _ := a.set.Table().Pods()
 			return notRemoved(entries, since)
 		},
-		Notes: a.note, Log: a.log,
+		Notes: a.note, Log: a.log, Trace: a.traced("Containers/GarbageCollect"),
 	})
 }
 

@@ -29,6 +29,8 @@ type ContainersConfig struct {
 	Failed func(since time.Time) error
 	// Every is the time between two looks; zero means a minute.
 	Every time.Duration
+	// Trace, if set, is told of each look that begins, and what it returns of its end.
+	Trace func(context.Context) (context.Context, func(error))
 	Notes note.Sink
 	Log   *slog.Logger
 }
@@ -62,13 +64,21 @@ func (l *Containers) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		l.doom(l.cfg.Keep.Spare)
+		l.look(ctx)
 		if err := l.cfg.Failed(looked); err != nil {
 			l.cfg.Notes(note.Note{
 				At: time.Now(), Level: note.Warning, Reason: reason.ContainerGCFailed, Message: err.Error(), About: note.About{Kind: "Node"},
 			})
 		}
 	}
+}
+
+func (l *Containers) look(ctx context.Context) {
+	if l.cfg.Trace != nil {
+		_, end := l.cfg.Trace(ctx)
+		defer end(nil)
+	}
+	l.doom(l.cfg.Keep.Spare)
 }
 
 // collectWait bounds how long Collect waits for what has to go: who needs room has other means.

@@ -38,6 +38,8 @@ type ImagesConfig struct {
 	Removed func(why string)
 	Changed func()
 	Seen    func(ctx context.Context, images []collect.Image, listed time.Time)
+	// Trace, if set, is told of each look that begins, and what it returns of its end. What it does is done in the context returned.
+	Trace func(context.Context) (context.Context, func(error))
 	// Every is the time between two looks; zero means 5 minutes.
 	Every time.Duration
 	Notes note.Sink
@@ -94,7 +96,7 @@ func (l *Images) Run(ctx context.Context) error {
 func (l *Images) Collect(ctx context.Context) (int64, error) { return l.Free(ctx, math.MaxInt64) }
 
 // Free is Collect that stops when images of as many bytes have gone as the goal says.
-func (l *Images) Free(ctx context.Context, goal int64) (int64, error) {
+func (l *Images) Free(ctx context.Context, goal int64) (freed int64, err error) {
 	if ready, _ := l.cfg.Ready(); !ready {
 		return 0, nil
 	}
@@ -102,11 +104,25 @@ func (l *Images) Free(ctx context.Context, goal int64) (int64, error) {
 		return 0, ctx.Err()
 	}
 	defer l.give()
-	s, err := l.sight(ctx)
-	if err != nil {
-		return 0, err
+	err = l.traced(ctx, func(ctx context.Context) error {
+		s, err := l.sight(ctx)
+		if err == nil {
+			freed, err = l.free(ctx, s, s.unused, goal)
+		}
+		return err
+	})
+	return freed, err
+}
+
+// traced does something that traces tell of.
+func (l *Images) traced(ctx context.Context, do func(context.Context) error) error {
+	if l.cfg.Trace == nil {
+		return do(ctx)
 	}
-	return l.free(ctx, s, s.unused, goal)
+	ctx, end := l.cfg.Trace(ctx)
+	err := do(ctx)
+	end(err)
+	return err
 }
 
 func (l *Images) take(ctx context.Context) bool {
@@ -132,7 +148,7 @@ func (l *Images) look(ctx context.Context) {
 		return
 	}
 	defer l.give()
-	err := l.pass(ctx)
+	err := l.traced(ctx, l.pass)
 	switch {
 	case ctx.Err() != nil:
 	case err == nil:

@@ -33,6 +33,8 @@ type Config struct {
 	// Observe is told of every call when it is over; nil is allowed. operation is as in the operation_type label of
 	// kubelet_runtime_operations_total. It must be safe for use by several goroutines.
 	Observe func(operation string, took time.Duration, err error)
+	// Around is called around each call, on its way; nil is allowed. Traces hear and tell of calls there.
+	Around grpc.UnaryClientInterceptor
 }
 
 // Client speaks to one runtime. It is safe for use by several goroutines. The connection is made by the first call
@@ -53,7 +55,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Observe == nil {
 		cfg.Observe = func(string, time.Duration, error) {}
 	}
-	conn, err := connection(cfg.Endpoint)
+	conn, err := connection(cfg.Endpoint, cfg.Around)
 	if err != nil {
 		return nil, fmt.Errorf("container runtime endpoint: %w", err)
 	}
@@ -62,7 +64,7 @@ func New(cfg Config) (*Client, error) {
 		conns: []*grpc.ClientConn{conn}, timeout: cfg.RequestTimeout, observe: cfg.Observe,
 	}
 	if cfg.ImageEndpoint != "" && cfg.ImageEndpoint != cfg.Endpoint {
-		conn, err := connection(cfg.ImageEndpoint)
+		conn, err := connection(cfg.ImageEndpoint, cfg.Around)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("image service endpoint: %w", err), c.Close())
 		}
@@ -83,12 +85,12 @@ func (c *Client) Close() error {
 // ImageConn is the connection to the image service, for questions about images that CRI has no words for.
 func (c *Client) ImageConn() grpc.ClientConnInterface { return c.conns[len(c.conns)-1] }
 
-func connection(endpoint string) (*grpc.ClientConn, error) {
+func connection(endpoint string, around grpc.UnaryClientInterceptor) (*grpc.ClientConn, error) {
 	path := strings.TrimPrefix(strings.TrimPrefix(endpoint, "unix:"), "//")
 	if !filepath.IsAbs(path) {
 		return nil, fmt.Errorf("%q is not the address of a Unix socket; want unix:///path/to/socket", endpoint)
 	}
-	return grpc.NewClient("unix://"+path,
+	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
@@ -98,5 +100,9 @@ func connection(endpoint string) (*grpc.ClientConn, error) {
 			},
 			MinConnectTimeout: lastDialPause,
 		}),
-	)
+	}
+	if around != nil {
+		options = append(options, grpc.WithUnaryInterceptor(around))
+	}
+	return grpc.NewClient("unix://"+path, options...)
 }

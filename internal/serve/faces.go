@@ -105,6 +105,8 @@ type Config struct {
 	Flags func() map[string]string
 	// About is what /statusz says of this program.
 	About *About
+	// Trace makes spans of the requests to the secure server that were let in; nil: none are made.
+	Trace func(http.Handler) http.Handler
 	Log   *slog.Logger
 }
 

@@ -193,7 +193,11 @@ func (f *Faces) handler(door Door, guard func(http.Handler) http.Handler) http.H
 			}
 		}
 	}
-	inside := guard(mux)
+	var served http.Handler = mux
+	if door == Full && f.cfg.Trace != nil {
+		served = f.cfg.Trace(mux)
+	}
+	inside := guard(served)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, pattern := mux.Handler(r)
 		slow := long[pattern]
