@@ -32,6 +32,8 @@ type Block struct {
 	Size  int64 `json:"size"`
 	// Reused is how much of it init containers had before, which have ended when this container begins.
 	Reused int64 `json:"reused,omitempty"`
+	// Over tells that the container has ended when the next one begins.
+	Over bool `json:"over,omitempty"`
 }
 
 // Part is what a container has; the zero Part if it has nothing. a may be nil.

@@ -209,7 +209,7 @@ func (x *memory) take(want map[string]int64, place Hint, ends bool, t Topology) 
 	}
 	var out []Block
 	for _, resource := range slices.Sorted(maps.Keys(want)) {
-		b := Block{Resource: resource, Nodes: set, Size: want[resource], Reused: min(want[resource], x.spare[set][resource])}
+		b := Block{Resource: resource, Nodes: set, Size: want[resource], Reused: min(want[resource], x.spare[set][resource]), Over: ends}
 		out = append(out, b)
 		x.blocks = append(x.blocks, b)
 		if x.spare[set] == nil {
