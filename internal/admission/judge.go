@@ -40,6 +40,9 @@ type Node struct {
 	// asked of either.
 	Handlers []engine.Handler
 	Features engine.Features
+	// Declared are the features that the node declares, and Flat tells that pods have no cgroups of their own.
+	Declared []string
+	Flat     bool
 	// Held is what pods have for themselves alone, Rules say what others may have, nil for nothing but devices; Devices chooses these for
 	// the candidate, nil if there are none.
 	Held    []*allocate.Assigned
@@ -92,6 +95,8 @@ func Judge(candidate *pod.Desired, running []*pod.Desired, node Node) plan.Verdi
 		place(candidate, running, node),
 		appArmor(candidate.Pod, node),
 		features(candidate.Pod, node),
+		declared(candidate.Pod, node),
+		wholes(candidate.Pod, node),
 		shutdown(node),
 	} {
 		if no != nil {

@@ -93,6 +93,22 @@ func node(changes ...func(*admission.Node)) admission.Node {
 	return n
 }
 
+func declares(features ...string) func(*admission.Node) {
+	return func(n *admission.Node) { n.Declared = features }
+}
+
+func bindOptions(d *pod.Desired) {
+	d.Pod.Spec.Containers[0].VolumeMounts = []v1.VolumeMount{{Name: "v", MountPath: "/v", BindMountOptions: []string{"noexec"}}}
+}
+
+func restartsAll(d *pod.Desired) {
+	d.Pod.Spec.Containers[0].RestartPolicyRules = []v1.ContainerRestartRule{{Action: v1.ContainerRestartRuleActionRestartAllContainers}}
+}
+
+func whole(text string) change {
+	return spec(func(s *v1.PodSpec) { s.Resources = &v1.ResourceRequirements{Requests: list(text)} })
+}
+
 func told(v plan.Verdict) string {
 	switch {
 	case v.Judged && v.Admit:
@@ -208,6 +224,12 @@ func TestJudge(t *testing.T) {
 		"37 user namespaces, supported":    {make1("a", ownUsers, handler("vm")), nil, node(), "yes"},
 		"37 recursive read-only":           {make1("a", recursive), nil, node(), `PodFeatureUnsupported: the container runtime handler "" does not support recursive read-only mounts, which container "app" enables`},
 		"37 recursive, supported":          {make1("a", recursive, handler("vm")), nil, node(), "yes"},
+		"37 bind mount options":            {make1("a", bindOptions), nil, node(), "PodFeatureUnsupported: Pod requires node features that are not available: VolumeBindMountOptions"},
+		"37 bind mount options, declared":  {make1("a", bindOptions), nil, node(declares("VolumeBindMountOptions")), "yes"},
+		"37 several undeclared":            {make1("a", bindOptions, restartsAll), nil, node(declares("Other")), "PodFeatureUnsupported: Pod requires node features that are not available: RestartAllContainersOnContainerExits, VolumeBindMountOptions"},
+		"37 whole pod":                     {make1("a", whole("cpu 1")), nil, node(), "yes"},
+		"37 whole pod without a cgroup":    {make1("a", whole("cpu 1")), nil, node(func(n *admission.Node) { n.Flat = true }), "PodLevelResourcesNotSupported: Pod-level resources are not supported on this node: its pods have no cgroups of their own (cgroupsPerQOS: false)"},
+		"37 no whole pod without cgroups":  {make1("a", asks("cpu 1")), nil, node(func(n *admission.Node) { n.Flat = true }), "yes"},
 		"37 a handler unheard of":          {make1("a", ownUsers, handler("kata")), nil, node(), "yes"},
 		"37 a runtime not heard of yet":    {make1("a", ownUsers, strict, recursive), nil, node(func(n *admission.Node) { n.Handlers = nil }), "yes"},
 		"38 AppArmor is off":               {make1("a", profile("RuntimeDefault", "")), nil, node(), "AppArmor: Cannot enforce AppArmor: AppArmor is not enabled on the host"},

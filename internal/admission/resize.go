@@ -52,6 +52,9 @@ func infeasible(wanted, given *pod.Desired, node Node) (detail, why string) {
 	case node.LimitedSwap && changesSwap(wanted, given):
 		return "swap_limitation", "In-place resize of containers with swap is not supported."
 	}
+	if why := undeclared(wanted, given, node); why != "" {
+		return plan.Undeclared, why
+	}
 	if node.Allocatable == nil {
 		return "", ""
 	}

@@ -61,7 +61,10 @@ func TestResize(t *testing.T) {
 			infeasible("swap_limitation", "In-place resize of containers with swap is not supported.")},
 		"224 a share of the swap space for a new instance": {[]change{burstable("2Gi"), replaces(v1.ResourceMemory)},
 			[]change{burstable("1Gi"), replaces(v1.ResourceMemory)}, with(func(n *admission.Node) { n.LimitedSwap = true }), fits},
-		"224 CPU beside swap":                {[]change{asks("cpu 500m memory 1")}, []change{asks("cpu 1 memory 1")}, with(func(n *admission.Node) { n.LimitedSwap = true }), fits},
+		"224 CPU beside swap": {[]change{asks("cpu 500m memory 1")}, []change{asks("cpu 1 memory 1")}, with(func(n *admission.Node) { n.LimitedSwap = true }), fits},
+		"230 the pod as a whole, undeclared": {[]change{whole("cpu 2")}, []change{whole("cpu 1")}, node,
+			infeasible(plan.Undeclared, "Pod requires node features that are not available: InPlacePodLevelResourcesVerticalScaling")},
+		"230 the pod as a whole, declared":   {[]change{whole("cpu 1100m")}, []change{whole("cpu 1")}, with(declares("InPlacePodLevelResourcesVerticalScaling")), fits},
 		"223 nobody knows what the node has": {[]change{asks("cpu 500")}, []change{asks("cpu 1")}, admission.Node{}, fits},
 	} {
 		t.Run(name, func(t *testing.T) {

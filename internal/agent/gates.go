@@ -22,9 +22,12 @@ func (a *Agent) gates() []metrics.Gate {
 	return out
 }
 
-// declared are those of some features whose gates are on: what the node says that it can.
-func (a *Agent) declared(features ...string) []string {
-	return slices.DeleteFunc(features, func(f string) bool { return !a.cfg.Gate(f) })
+// declares are the features that the node says it has: those whose gates are on. WebSockets need no translation by the API server on their way
+// to this node; the scheduler places a pod with a rule that restarts all its containers only where that is declared (behaviour 114), and the
+// API server lets the other resizes through only where they are (behaviour 230).
+func (a *Agent) declares() []string {
+	all := []string{"ExtendWebSocketsToKubelet", "InPlacePodLevelResourcesVerticalScaling", "InPlacePodVerticalScalingInitContainers", "RestartAllContainersOnContainerExits"}
+	return slices.DeleteFunc(all, func(f string) bool { return !a.cfg.Gate(f) })
 }
 
 // closeFaces takes away what feature gates switch off.

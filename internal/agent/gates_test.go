@@ -44,11 +44,11 @@ func TestGatesCloseFaces(t *testing.T) {
 		if open := lines == ""; (c.CheckpointsDir != "") != open || (c.Flags != nil) != open || (c.About != nil) != open {
 			t.Errorf("%q: %+v", lines, c)
 		}
-		want := []string{"ExtendWebSocketsToKubelet", "RestartAllContainersOnContainerExits"}
+		want := []string{"ExtendWebSocketsToKubelet", "InPlacePodLevelResourcesVerticalScaling", "InPlacePodVerticalScalingInitContainers", "RestartAllContainersOnContainerExits"}
 		if lines != "" {
-			want = want[:1]
+			want = want[:3]
 		}
-		if got := a.declared("ExtendWebSocketsToKubelet", "RestartAllContainersOnContainerExits"); !slices.Equal(got, want) {
+		if got := a.declares(); !slices.Equal(got, want) {
 			t.Errorf("%q: declared %q", lines, got)
 		}
 	}

@@ -112,9 +112,7 @@ func (a *Agent) fixedFacts() nodestatus.Facts {
 		AddressesAsked: len(a.cfg.NodeIPs) > 0, Room: a.room, NoLocalStorage: !defaultOn(k.LocalStorageCapacityIsolation), Swap: a.host.Swap,
 		MachineID: who.MachineID, SystemUUID: who.SystemUUID, BootID: who.BootID, Kernel: who.Kernel, OSImage: strings.TrimSpace(who.OSImage),
 		KubeletVersion: Kubernetes, InUserNamespace: &who.UserNamespace, Port: k.Port, MostImages: 50,
-		// WebSockets need no translation by the API server on their way to this node; and the scheduler places a pod with a rule that
-		// restarts all its containers only where that is declared (behaviour 114).
-		DeclaredFeatures: a.declared("ExtendWebSocketsToKubelet", "InPlacePodLevelResourcesVerticalScaling", "RestartAllContainersOnContainerExits"),
+		DeclaredFeatures: a.declares(),
 	}
 	for _, ip := range a.cfg.NodeIPs {
 		if !ip.IsUnspecified() {

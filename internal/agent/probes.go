@@ -98,6 +98,7 @@ func (a *Agent) judge(candidate *pod.Desired, staying []*pod.Desired, held []*al
 	}
 	node := admission.Node{
 		Name: a.host.Name, Allocatable: a.settings.allocatable, MaxPods: a.room.MaxPods, Kernel: a.host.Kernel,
+		Declared: a.declares(), Flat: a.cfg.Kubelet.CgroupsPerQOS != nil && !*a.cfg.Kubelet.CgroupsPerQOS,
 		AllowedUnsafeSysctls: a.cfg.Kubelet.AllowedUnsafeSysctls, Handlers: h.Handlers, Features: h.Features, Held: held,
 	}
 	down, _ := a.goingDown()

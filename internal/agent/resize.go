@@ -10,7 +10,7 @@ import (
 func (a *Agent) resizable(wanted, given *pod.Desired, running []*pod.Desired) plan.Resize {
 	k := &a.cfg.Kubelet
 	return admission.Resize(wanted, given, running, admission.Node{
-		Name: a.host.Name, Allocatable: a.settings.allocatable,
+		Name: a.host.Name, Allocatable: a.settings.allocatable, Declared: a.declares(),
 		StaticCPUs: k.CPUManagerPolicy == "static", StaticMemory: k.MemoryManagerPolicy == "Static",
 		LimitedSwap: k.MemorySwap.SwapBehavior == "LimitedSwap" && a.settings.cgroupVersion() == 2 && a.host.Swap > 0,
 	})

@@ -27,6 +27,9 @@ func resized(d *pod.Desired, before, after plan.Kept, now time.Time) []note.Note
 		if p.Reason == reason.Infeasible {
 			why = reason.ResizeInfeasible
 		}
+		if p.Undeclared {
+			notes = append(notes, one(d, "", note.Warning, reason.FailedNodeDeclaredFeaturesCheck, p.Message, now)...)
+		}
 		tell(note.Warning, why, "Pod resize "+p.Reason, plan.AllocationOf(d.Pod), p.Generation, p.Message)
 	}
 	if after.Allocated != before.Allocated {

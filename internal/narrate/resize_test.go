@@ -36,6 +36,8 @@ func TestResizes(t *testing.T) {
 	changed(deferred, deferred)
 	changed(deferred, infeasible, `Warning ResizeInfeasible | Pod resize Infeasible: `+text+`,"error":"too small"}`)
 	changed(infeasible, small)
+	undeclared := plan.Memory{Kept: plan.Kept{Allocated: one, Pending: &plan.Pending{Reason: "Infeasible", Message: "no such feature", Undeclared: true, Generation: 3}}}
+	changed(small, undeclared, `Warning FailedNodeDeclaredFeaturesCheck | no such feature`, `Warning ResizeInfeasible | Pod resize Infeasible: `+text+`,"error":"no such feature"}`)
 	changed(deferred, granted, `Normal ResizeStarted | Pod resize started: `+text+`}`)
 
 	ended := func(m plan.Memory, kind plan.Kind, failed *plan.Fault, want ...string) {

@@ -10,6 +10,9 @@ import (
 	"github.com/bosun-project/bosun/internal/reason"
 )
 
+// Undeclared is the Detail of a resize that needs a feature that the node does not declare.
+const Undeclared = "node_declared_features"
+
 // Resize is what admission says of a pod that is wanted with other resources than it was given (behaviours 223-225).
 type Resize struct {
 	// Of is what was judged; nil if nothing was.
@@ -29,6 +32,8 @@ type Pending struct {
 	Reason string `json:"reason"`
 	// Message is why, as it was when this was decided.
 	Message string `json:"message,omitempty"`
+	// Undeclared tells that it needs a feature that the node does not declare.
+	Undeclared bool `json:"undeclared,omitempty"`
 	// Generation is that of the pod object with the wish, Since when it was first heard.
 	Generation int64     `json:"generation,omitempty"`
 	Since      time.Time `json:"since"`
@@ -80,7 +85,7 @@ func (d *draft) allocate() {
 			if p != nil && p.Generation == d.wanted.Pod.Generation {
 				since = p.Since
 			}
-			k.Pending = &Pending{Reason: answer.Reason, Message: answer.Message, Generation: d.wanted.Pod.Generation, Since: since}
+			k.Pending = &Pending{Reason: answer.Reason, Message: answer.Message, Undeclared: answer.Detail == Undeclared, Generation: d.wanted.Pod.Generation, Since: since}
 		}
 	}
 }

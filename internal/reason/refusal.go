@@ -14,4 +14,8 @@ const (
 	InitRestartPolicyForbidden = "InitContainerRestartPolicyForbidden"
 	GroupsPolicyNotSupported   = "SupplementalGroupsPolicyNotSupported"
 	PodFeatureUnsupported      = "PodFeatureUnsupported"
+	// PodLevelResourcesNotSupported is said of a pod with resources as a whole on a node whose pods have no cgroups.
+	PodLevelResourcesNotSupported = "PodLevelResourcesNotSupported"
+	// FailedNodeDeclaredFeaturesCheck is said of a pod that changes to need what the node does not declare.
+	FailedNodeDeclaredFeaturesCheck = "FailedNodeDeclaredFeaturesCheck"
 )
