@@ -39,12 +39,12 @@ var floors = map[string]floor{
 	"admission": rules, "allocate": rules, "backoff": rules, "collect": rules, "content": rules, "environ": rules, "evict": rules, "exposition": rules, "handler": rules, "health": rules, "manifest": rules,
 	"narrate": rules, "nodestatus": rules, "plan": rules, "qos": rules, "status": rules, "translate": rules,
 
-	"access": outside, "ask": outside, "boxruntime": outside, "cgroup": outside, "cluster": outside, "containerlog": outside, "credential": outside, "csi": outside, "hook": outside, "host": outside, "iptables": outside, "kmsg": outside,
+	"access": outside, "ask": outside, "boxruntime": outside, "cgroup": outside, "cluster": outside, "containerlog": outside, "device": outside, "credential": outside, "csi": outside, "hook": outside, "host": outside, "iptables": outside, "kmsg": outside,
 	"image": outside, "ledger": outside, "machine": outside, "metrics": outside, "mount": outside, "podfs": outside, "preflight": outside, "process": outside, "runtime": outside,
 	"safepath": outside, "signals": outside, "stats": outside, "systemd": outside, "trace": outside, "userns": outside, "volume": outside,
 
 	"certs": loops, "cleanup": loops, "csinode": loops, "events": loops, "heartbeat": loops, "keep": loops, "limits": loops, "mirror": loops, "objects": loops, "observe": loops, "perform": loops, "plugin": loops, "pressure": loops, "probe": loops,
-	"report": loops, "shutdown": loops, "source": loops, "staging": loops, "timeline": loops, "worker": loops,
+	"report": loops, "shutdown": loops, "source": loops, "staging": loops, "stock": loops, "timeline": loops, "worker": loops,
 
 	"nodeapi": faces, "serve": faces,
 
@@ -71,6 +71,7 @@ var sameFloor = map[edge]string{
 	{"content", "environ"}:    "variables and files show the same fields of a pod",
 	{"plan", "allocate"}:      "what a pod has for itself is decided with the rest of its life, and remembered",
 	{"allocate", "qos"}:       "only guaranteed pods have processors and memory of their own",
+	{"status", "allocate"}:    "a status tells how the devices of a container fare",
 	{"admission", "allocate"}: "a pod may run where there is what it wants for itself",
 	{"plan", "content"}:       "a volume is set up anew when what it shows has changed",
 	{"admission", "plan"}:     "a verdict is the plan's to read",

@@ -3,10 +3,10 @@ package admission
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/bosun-project/bosun/internal/allocate"
 	"github.com/bosun-project/bosun/internal/pod"
 	"github.com/bosun-project/bosun/internal/qos"
 	"github.com/bosun-project/bosun/internal/reason"
@@ -57,17 +57,11 @@ func checked(wanted v1.ResourceList, node Node) []v1.ResourceName {
 	out := first
 	for _, name := range slices.Sorted(maps.Keys(wanted)) {
 		_, advertised := node.Allocatable[name]
-		if !slices.Contains(first, name) && name != v1.ResourcePods && (advertised || !extended(name)) {
+		if !slices.Contains(first, name) && name != v1.ResourcePods && (advertised || !allocate.Extended(string(name))) {
 			out = append(out, name)
 		}
 	}
 	return out
-}
-
-// extended tells whether a resource is none of Kubernetes' own: example.com/gpu.
-func extended(name v1.ResourceName) bool {
-	domain, _, qualified := strings.Cut(string(name), "/")
-	return qualified && domain != "kubernetes.io" && !strings.HasSuffix(domain, ".kubernetes.io")
 }
 
 func used(running []*pod.Desired, name v1.ResourceName) int64 {

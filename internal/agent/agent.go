@@ -41,6 +41,7 @@ import (
 	"github.com/bosun-project/bosun/internal/shutdown"
 	"github.com/bosun-project/bosun/internal/source"
 	"github.com/bosun-project/bosun/internal/stats"
+	"github.com/bosun-project/bosun/internal/stock"
 	"github.com/bosun-project/bosun/internal/timeline"
 	"github.com/bosun-project/bosun/internal/trace"
 	"github.com/bosun-project/bosun/internal/userns"
@@ -91,6 +92,8 @@ type Agent struct {
 	drivers *csi.Registry
 	csiNode *csinode.Loop
 	plugins *plugin.Loop
+	// stock follows the device plugins.
+	stock *stock.Loop
 
 	notes    *note.List
 	ledger   *ledger.Ledger
@@ -211,6 +214,9 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 	if err := a.buildSources(o.Manifests, remembered); err != nil {
 		return err
 	}
+	if err := a.buildDevices(); err != nil {
+		return err
+	}
 	performer, err := a.buildPerformer(ctx)
 	if err != nil {
 		return err
@@ -218,7 +224,7 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 	a.set = worker.New(worker.Config{
 		Doer: a.doer(performer), Ledger: a.ledger, Judge: a.judge, Room: a.resizable, Wanted: a.wanted.Get, Node: a.facts.Get, LeaveStrays: o.LeaveStrays,
 		Remembered: remembered, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
-		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health, Content: a.contentRevisions, Logins: a.loginRevisions, Orders: a.ordered.Get,
+		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health, Content: a.contentRevisions, Devices: a.stock.Supplies().Get, Boot: host.Who().BootID, Logins: a.loginRevisions, Orders: a.ordered.Get,
 		Keep: keepDead(a.cfg), Doomed: a.doomed,
 		Rejected: a.metrics.Rejected, Restarted: a.metrics.Restarted, Resized: a.metrics.Resized,
 	})

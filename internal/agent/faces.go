@@ -109,7 +109,7 @@ func (a *Agent) buildMetrics() {
 // nodeStatus is what the status of each pod tells of the node.
 func (a *Agent) nodeStatus() status.Node {
 	h := a.observer.Health().Value()
-	n := status.Node{HostIPs: a.ips.Value(), RuntimeName: h.RuntimeName, RecursiveReadOnly: map[string]bool{}}
+	n := status.Node{HostIPs: a.ips.Value(), RuntimeName: h.RuntimeName, RecursiveReadOnly: map[string]bool{}, NoDeviceHealth: !a.cfg.Gate("ResourceHealthStatus")}
 	for _, handler := range h.Handlers {
 		n.RecursiveReadOnly[handler.Name] = handler.RecursiveReadOnlyMounts
 	}

@@ -62,6 +62,8 @@ func (a *Agent) gatherFacts(ctx context.Context) error {
 		if !told.Told && told.Problem != "" {
 			facts.StorageError = "CSINode is not yet initialized"
 		}
+		devices, newerDevices := a.stock.Supplies().Get()
+		facts.Devices = devicesOf(devices)
 		facts.Addresses = ips
 		facts.CgroupVersion = a.cgroups.version()
 		facts.Runtime = nodestatus.Runtime{
@@ -96,6 +98,8 @@ func (a *Agent) gatherFacts(ctx context.Context) error {
 		case <-newerUsed:
 			look = false // volumes are attached and taken away by this
 		case <-newerTold:
+			look = false
+		case <-newerDevices:
 			look = false
 		case <-tick.C:
 		}

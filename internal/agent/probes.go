@@ -110,5 +110,8 @@ func (a *Agent) judge(candidate *pod.Desired, staying []*pod.Desired, held []*al
 	if a.host.AppArmor {
 		node.AppArmor = &admission.AppArmor{Loaded: host.AppArmorProfiles("/sys/kernel/security/apparmor/profiles")}
 	}
+	node.Devices = allocate.ChooseDevices(allocate.DeviceNode{
+		Supplies: a.stock.Supplies().Value(), Held: held, Patient: candidate.Static(), Now: time.Now(), Prefer: a.stock.Prefer,
+	})
 	return admission.Judge(candidate, staying, node)
 }

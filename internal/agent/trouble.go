@@ -27,6 +27,7 @@ func (a *Agent) troubles() []serve.Trouble {
 		add("network", h.Since, h.NetworkMessage)
 	}
 	add("cgroups", time.Time{}, a.cgroups.trouble.Value())
+	a.deviceTroubles(func(what, message string) { add(what, time.Time{}, message) })
 	add(a.shutdownTrouble())
 	add(a.pressureTrouble())
 	if a.serving != nil {

@@ -26,7 +26,9 @@ var (
 	damagedBucket = []byte("damaged") // pod UID: what was in a record that could not be read
 	pullsBucket   = []byte("pulls")   // what package image calls it: checked text, see seal. Made when it is first needed
 	claimsBucket  = []byte("claims")  // what package dra calls it: as pulls
-	formatKey     = []byte("format")
+	// resourcesBucket holds the resources of device plugins by name; the text is empty JSON.
+	resourcesBucket = []byte("resources")
+	formatKey       = []byte("format")
 )
 
 // Options say how the ledger is opened. The zero value is right for the agent.

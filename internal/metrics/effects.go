@@ -52,7 +52,7 @@ func (m *Metrics) Ended(d *pod.Desired, o plan.Outcome) {
 	case plan.UpdateContainer, plan.GrowPod, plan.SettlePod:
 		m.resizeFailed(o)
 	case plan.Look, plan.MakePod, plan.PostStart, plan.PreStop, plan.StopContainer, plan.ReadEnd, plan.RemoveContainer,
-		plan.StopSandbox, plan.RemoveSandbox, plan.PrepareClaims, plan.UnprepareClaims, plan.TearVolumes, plan.UnmakePod:
+		plan.StopSandbox, plan.RemoveSandbox, plan.PrepareClaims, plan.UnprepareClaims, plan.TearVolumes, plan.TakeDevices, plan.UnmakePod:
 	}
 }
 
@@ -139,7 +139,7 @@ func (m *Metrics) started(d *pod.Desired, o plan.Outcome) {
 		}
 	case plan.Look, plan.SetupVolume, plan.PrepareClaims, plan.UnprepareClaims, plan.CreateContainer, plan.PostStart, plan.PreStop, plan.StopContainer,
 		plan.ReadEnd, plan.RemoveContainer, plan.StopSandbox, plan.RemoveSandbox, plan.TearVolumes, plan.UnmakePod, plan.ForgetPod,
-		plan.UpdateContainer, plan.GrowPod, plan.SettlePod:
+		plan.UpdateContainer, plan.GrowPod, plan.SettlePod, plan.TakeDevices:
 	}
 }
 
@@ -182,7 +182,7 @@ func (m *Metrics) Seen(uid types.UID, r pod.Report) {
 // operation says to which part of a pod's life an effect belongs.
 func operation(k plan.Kind) string {
 	switch k {
-	case plan.MakePod, plan.SetupVolume, plan.PrepareClaims, plan.EnsureImage, plan.RunSandbox, plan.CreateContainer, plan.StartContainer, plan.PostStart:
+	case plan.MakePod, plan.SetupVolume, plan.PrepareClaims, plan.TakeDevices, plan.EnsureImage, plan.RunSandbox, plan.CreateContainer, plan.StartContainer, plan.PostStart:
 		return "create"
 	case plan.PreStop, plan.StopContainer, plan.StopSandbox, plan.UnprepareClaims, plan.TearVolumes, plan.UnmakePod, plan.ForgetPod:
 		return "kill"

@@ -52,6 +52,7 @@ type Metrics struct {
 	probes         probes
 	resizes        resizes
 	evictions      evictions
+	devices        devices
 	checks         *prometheus.GaugeVec
 	checked        *prometheus.CounterVec
 	began          time.Time
@@ -85,7 +86,7 @@ func New(cfg Config) *Metrics {
 		m.find = func(types.UID) *pod.Desired { return nil }
 	}
 	m.families, m.probes, m.evictions = newFamilies(maker{m.registry}), newProbes(), newEvictions(maker{m.registry})
-	m.resizes = newResizes(maker{m.registry})
+	m.resizes, m.devices = newResizes(maker{m.registry}), newDevices(maker{m.registry})
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.shutdowns(cfg.Shutdown)
 	if cfg.Pods != nil {

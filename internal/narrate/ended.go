@@ -91,6 +91,11 @@ func failed(d *pod.Desired, m plan.Memory, o plan.Outcome) []note.Note {
 		return warn(reason.FailedKillPod, "error killing pod: "+why)
 	case plan.UpdateContainer, plan.GrowPod, plan.SettlePod:
 		return resizeFailed(d, m, o)
+	case plan.TakeDevices:
+		if o.Failed.Reason != "" { // then the pod is refused, and that is told
+			return nil
+		}
+		return warn(reason.FailedSync, "error allocating devices: "+why)
 	case plan.ReadEnd, plan.RemoveContainer, plan.RemoveSandbox, plan.TearVolumes, plan.ForgetPod:
 	}
 	return nil // cleaning up: the pod itself is well; `bosun explain` shows it

@@ -31,6 +31,8 @@ type Facts struct {
 
 	// Room is what the node has to give.
 	Room Room
+	// Devices are the resources of device plugins, by name.
+	Devices map[string]Devices
 	// NoLocalStorage is localStorageCapacityIsolation: false; without it a node that does not know the size of its disk
 	// is not ready.
 	NoLocalStorage bool
@@ -66,6 +68,15 @@ type Facts struct {
 	StaleListing, StorageError, CgroupsError string
 	// ShuttingDown tells that the machine is about to go down.
 	ShuttingDown bool
+}
+
+// Devices is one resource of device plugins (behaviour 237).
+type Devices struct {
+	// Capacity is how many devices there are, Healthy how many of them may be given to pods.
+	Capacity, Healthy int
+	// Away tells that nobody serves the resource, and Untold that nobody has since the agent began: then there are as many devices as
+	// were told before, and none may be given to pods. Gone tells that nobody has for so long that the resource is none any more.
+	Away, Untold, Gone bool
 }
 
 // Runtime is how the container runtime fares.

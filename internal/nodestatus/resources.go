@@ -27,6 +27,22 @@ func resources(previous v1.NodeStatus, f Facts) (capacity, allocatable v1.Resour
 		// Who advertises something by hand writes capacity only.
 		capacity[name], allocatable[name] = q, q
 	}
+	for resource, d := range f.Devices {
+		name := v1.ResourceName(resource)
+		switch {
+		case d.Gone:
+			delete(capacity, name)
+			delete(allocatable, name)
+		case d.Untold:
+			if _, have := capacity[name]; have {
+				allocatable[name] = count(0)
+			}
+		case d.Away:
+			capacity[name], allocatable[name] = count(int64(d.Capacity)), count(0)
+		default:
+			capacity[name], allocatable[name] = count(int64(d.Capacity)), count(int64(d.Healthy))
+		}
+	}
 	return capacity, allocatable
 }
 

@@ -35,6 +35,9 @@ func (x *Performer) createContainer(ctx context.Context, d *pod.Desired, e plan.
 	if err != nil {
 		return nil, err
 	}
+	if err := x.prepareDevices(ctx, d, e.Container, seen); err != nil {
+		return nil, err
+	}
 	id, err := x.cfg.Runtime.CreateContainer(ctx, e.SandboxID, config, sandbox)
 	if err != nil {
 		return nil, err
@@ -77,6 +80,7 @@ func (x *Performer) inputs(ctx context.Context, d *pod.Desired, c *v1.Container,
 	in := &translate.Inputs{PodInputs: podIn, Env: env, Volumes: x.volumesOf(d.UID())}
 	addImageVolumes(in.Volumes, d, c, seen)
 	storage(in)
+	in.Plugin = pluginInputs(seen.Memory.Kept.Handed, c.Name)
 	if err := x.claimed(in, d, c); err != nil {
 		return nil, err
 	}

@@ -121,6 +121,7 @@ type Config struct {
 	Files      Files
 	Hooks      Hooks
 	Namespaces Namespaces
+	Devices    Devices
 	// Objects is nil on a node without an API server.
 	Objects Objects
 	// Claims is nil on a node without an API server: static pods have none.
@@ -179,6 +180,9 @@ func (x *Performer) Do(ctx context.Context, d *pod.Desired, e plan.Effect, seen 
 		err = x.updateContainer(ctx, d, e)
 	case plan.GrowPod, plan.SettlePod:
 		err = x.resizePod(ctx, d, e, seen)
+	case plan.TakeDevices:
+		o.Handed, o.Failed = x.takeDevices(ctx, d, seen)
+		return o
 	case plan.RemoveContainer:
 		o.Report, err = x.removeContainer(ctx, d, e, seen)
 	case plan.StopSandbox:

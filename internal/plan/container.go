@@ -71,6 +71,9 @@ func (d *draft) create(c *v1.Container, current *pod.Sandbox, mayStart bool) pro
 		d.wait(Wait{For: "volumes", Detail: "container " + c.Name + " starts once the volumes of the pod are set up"})
 		return busy
 	}
+	if !d.devices() {
+		return busy
+	}
 	attempt := d.nextAttempt(c.Name)
 	there, mounted := d.image(c, attempt), d.volumeImages(c)
 	switch {
@@ -80,7 +83,7 @@ func (d *draft) create(c *v1.Container, current *pod.Sandbox, mayStart bool) pro
 	default:
 		return busy
 	}
-	e := Effect{Kind: CreateContainer, Container: c.Name, Attempt: attempt, SandboxID: current.ID, Image: d.mem.Session.Images[c.Name].ID, Content: d.in.Facts.Content}
+	e := Effect{Kind: CreateContainer, Container: c.Name, Attempt: attempt, SandboxID: current.ID, Image: d.mem.Session.Images[c.Name].ID, Content: d.in.Facts.Content ^ d.bondMark()}
 	if !d.wantOfRuntime(e) {
 		return blocked
 	}

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/bosun-project/bosun/internal/allocate"
 	"github.com/bosun-project/bosun/internal/pod"
 )
 
@@ -32,6 +33,7 @@ const (
 	TearVolumes                     // all volumes of the pod
 	GrowPod                         // Content, Why: room in the pod's cgroup for what it was given; never at once with SettlePod
 	SettlePod                       // Content, Why: the pod's cgroup as what it was given
+	TakeDevices                     // Content: what device plugins hand out for the devices of all its containers
 	UnmakePod                       // cgroup
 	ForgetPod                       // directories and logs of the pod
 )
@@ -41,7 +43,7 @@ var kindNames = [...]string{
 	CreateContainer: "create container", StartContainer: "start container", PostStart: "run postStart of", PreStop: "run preStop of",
 	StopContainer: "stop container", ReadEnd: "read the end of", UpdateContainer: "resize container",
 	RemoveContainer: "remove container", StopSandbox: "stop sandbox", RemoveSandbox: "remove sandbox",
-	UnprepareClaims: "unprepare resource claims", TearVolumes: "tear down volumes", GrowPod: "resize cgroup", SettlePod: "resize cgroup", UnmakePod: "remove cgroup", ForgetPod: "remove directories",
+	UnprepareClaims: "unprepare resource claims", TearVolumes: "tear down volumes", GrowPod: "resize cgroup", SettlePod: "resize cgroup", TakeDevices: "take devices", UnmakePod: "remove cgroup", ForgetPod: "remove directories",
 }
 
 // String returns the kind as people read it.
@@ -88,7 +90,7 @@ func (e Effect) Key() string {
 		return e.Kind.String() + " " + e.Container + "#" + strconv.FormatUint(uint64(e.Attempt), 10)
 	case RunSandbox, StopSandbox, RemoveSandbox:
 		return e.Kind.String() + " #" + strconv.FormatUint(uint64(e.Attempt), 10)
-	case Look, MakePod, PrepareClaims, UnprepareClaims, TearVolumes, GrowPod, SettlePod, UnmakePod, ForgetPod:
+	case Look, MakePod, PrepareClaims, UnprepareClaims, TearVolumes, GrowPod, SettlePod, TakeDevices, UnmakePod, ForgetPod:
 	}
 	return e.Kind.String()
 }
@@ -103,7 +105,7 @@ func (e Effect) Subject() string {
 		return e.Kind.String() + " " + e.Volume
 	case EnsureImage, CreateContainer, StartContainer, PostStart, PreStop, StopContainer, ReadEnd, UpdateContainer, RemoveContainer:
 		return e.Kind.String() + " " + e.Container
-	case Look, MakePod, PrepareClaims, RunSandbox, StopSandbox, RemoveSandbox, UnprepareClaims, TearVolumes, GrowPod, SettlePod, UnmakePod, ForgetPod:
+	case Look, MakePod, PrepareClaims, RunSandbox, StopSandbox, RemoveSandbox, UnprepareClaims, TearVolumes, GrowPod, SettlePod, TakeDevices, UnmakePod, ForgetPod:
 	}
 	return e.Kind.String()
 }
@@ -128,7 +130,7 @@ func (e Effect) InRuntime() bool {
 	case RunSandbox, CreateContainer, StartContainer, StopContainer, RemoveContainer, StopSandbox, RemoveSandbox:
 		return true
 	case Look, MakePod, SetupVolume, PrepareClaims, EnsureImage, PostStart, PreStop, ReadEnd, UpdateContainer, UnprepareClaims, TearVolumes,
-		GrowPod, SettlePod, UnmakePod, ForgetPod: // changing resources once more does no harm
+		GrowPod, SettlePod, TakeDevices, UnmakePod, ForgetPod: // changing resources once more does no harm
 	}
 	return false
 }
@@ -143,7 +145,7 @@ func (e Effect) Frees() bool {
 	switch e.Kind {
 	case Look, PreStop, ReadEnd, StopContainer, RemoveContainer, StopSandbox, RemoveSandbox, UnprepareClaims, TearVolumes, UnmakePod, ForgetPod:
 		return true
-	case MakePod, SetupVolume, PrepareClaims, EnsureImage, RunSandbox, CreateContainer, StartContainer, PostStart, UpdateContainer, GrowPod, SettlePod:
+	case MakePod, SetupVolume, PrepareClaims, EnsureImage, RunSandbox, CreateContainer, StartContainer, PostStart, UpdateContainer, GrowPod, SettlePod, TakeDevices:
 	}
 	return false
 }
@@ -174,6 +176,8 @@ type Outcome struct {
 	Image ResolvedImage
 	// Pulled tells how EnsureImage came by the image, for people.
 	Pulled *Pulled
+	// Handed is what TakeDevices got.
+	Handed *allocate.Handed
 	// LogAttempts is what MakePod found in the log directory.
 	LogAttempts map[string]uint32
 	// Uprooted is the ID of the sandbox whose pod has no cgroup, if MakePod found one: it has made none yet.

@@ -19,6 +19,7 @@ func TestKeysAndSubjects(t *testing.T) {
 		UnmakePod: {"remove cgroup", "remove cgroup"}, ForgetPod: {"remove directories", "remove directories"},
 		UpdateContainer: {"resize container app#3", "resize container app"},
 		GrowPod:         {"resize cgroup", "resize cgroup"}, SettlePod: {"resize cgroup", "resize cgroup"}, // never both at once
+		TakeDevices: {"take devices", "take devices"},
 	}
 	if len(want) != len(kindNames)-1 {
 		t.Errorf("%d kinds are held here, there are %d", len(want), len(kindNames)-1)
@@ -68,7 +69,7 @@ func TestSame(t *testing.T) {
 // TestWhatMayGoOn holds which effects may begin although nothing can be remembered: those that make nothing.
 func TestWhatMayGoOn(t *testing.T) {
 	makes := map[Kind]bool{MakePod: true, SetupVolume: true, PrepareClaims: true, EnsureImage: true, RunSandbox: true, CreateContainer: true, StartContainer: true, PostStart: true,
-		UpdateContainer: true, GrowPod: true, SettlePod: true}
+		UpdateContainer: true, GrowPod: true, SettlePod: true, TakeDevices: true}
 	for k := Look; k <= ForgetPod; k++ {
 		if (Effect{Kind: k}).Frees() == makes[k] {
 			t.Errorf("%s: frees %v", k, !makes[k])

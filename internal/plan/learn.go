@@ -102,6 +102,8 @@ func learnSuccess(m *Memory, o Outcome) {
 		s.Unmade, s.Made = true, false
 	case ForgetPod:
 		s.Forgotten = true
+	case TakeDevices:
+		m.Kept.Handed = o.Handed
 	case GrowPod, UpdateContainer, SettlePod:
 		learnResize(m, e)
 	case Look, RunSandbox, StartContainer, StopContainer, RemoveContainer, StopSandbox, RemoveSandbox:

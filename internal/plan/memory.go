@@ -57,6 +57,8 @@ type Kept struct {
 	Allocated *Allocation `json:"allocated,omitempty"`
 	// Assigned is what the pod has of the node for itself alone; nil if that is nothing. The value is shared and never changed.
 	Assigned *allocate.Assigned `json:"assigned,omitempty"`
+	// Handed is what device plugins have handed out for what is assigned; nil before.
+	Handed *allocate.Handed `json:"handed,omitempty"`
 	// Pending is why other resources that the pod is wanted with cannot be had; nil if there are none. Resizing is set while
 	// what was given has not come about.
 	Pending  *Pending  `json:"pending,omitempty"`

@@ -34,6 +34,10 @@ type Facts struct {
 	Rival types.UID
 	// Verdict is what admission says.
 	Verdict Verdict
+	// Boot identifies since when the machine runs; empty if that is not known. Bond is how the devices that the pod has fare; nil if
+	// it has none.
+	Boot string
+	Bond *allocate.Bond
 	// Resize is what admission says of other resources that the pod is wanted with.
 	Resize Resize
 	// Order makes the pod stop for the node's sake; nil if nothing does.

@@ -41,6 +41,9 @@ func (d *draft) prepare() {
 	}
 	d.resize()
 	d.claim()
+	if !d.live() { // or only when a container has to be made
+		d.devices()
+	}
 	for i := range d.in.Desired.Pod.Spec.Volumes {
 		v := &d.in.Desired.Pod.Spec.Volumes[i]
 		if v.Image != nil { // the runtime's to mount

@@ -31,6 +31,8 @@ func (d *draft) mustStop() bool {
 		d.stop(Refused, facts.Verdict.Reason, "Pod was rejected: "+facts.Verdict.Message, 0)
 	case d.unattachable() != "":
 		d.stop(Refused, reason.VolumeAttachmentLimitExceeded, "Pod was rejected: "+d.unattachable(), 0)
+	case d.undeliverable() != "":
+		d.stop(Refused, reason.UnexpectedAdmissionError, "Pod was rejected: "+d.undeliverable(), 0)
 	case des.Over:
 		d.stop(Completed, "", "", des.Grace())
 	case d.overdue():

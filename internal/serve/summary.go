@@ -31,6 +31,7 @@ var doings = []struct {
 	{plan.StopContainer, "stopping container %s"},
 	{plan.UpdateContainer, "changing the resources of container %s"},
 	{plan.GrowPod, "changing the resources of its cgroup"},
+	{plan.TakeDevices, "asking device plugins for its devices"},
 	{plan.RemoveContainer, "removing old container %s"},
 	{plan.ReadEnd, "reading how container %s ended"},
 	{plan.StopSandbox, "stopping its sandbox"},

@@ -24,7 +24,7 @@ func plain(c *v1.Container, as role) v1.ContainerStatus {
 func (v *view) describe(c *v1.Container, newest *pod.Container) v1.ContainerStatus {
 	out := v1.ContainerStatus{
 		Name: c.Name, Image: cmp.Or(newest.Image, c.Image), ImageID: newest.ImageID, ContainerID: v.id(newest),
-		VolumeMounts: v.mounts(c, newest),
+		VolumeMounts: v.mounts(c, newest), AllocatedResourcesStatus: v.devices(c.Name),
 	}
 	v.resources(&out, newest)
 	if u := newest.User; u != nil {

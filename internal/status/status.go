@@ -21,6 +21,8 @@ type Node struct {
 	RuntimeName string
 	// RecursiveReadOnly tells of each runtime handler whether it can make mounts read-only with all below them.
 	RecursiveReadOnly map[string]bool
+	// NoDeviceHealth leaves out how devices fare (feature gate ResourceHealthStatus).
+	NoDeviceHealth bool
 }
 
 // Input is everything a status may depend on.

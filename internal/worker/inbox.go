@@ -76,7 +76,8 @@ func (b *inbox) size(k plan.Kept, sized *pod.Desired, heard uint64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	given := k.Allocated
-	changed := b.in.allocated != nil && b.in.allocated != given || given != nil && sized != b.in.desired && b.in.sized != sized
+	changed := b.in.allocated != nil && b.in.allocated != given || given != nil && sized != b.in.desired && b.in.sized != sized ||
+		b.in.assigned != k.Assigned
 	b.in.sized, b.in.allocated, b.in.pending, b.in.assigned, b.in.heard = nil, given, k.Pending, k.Assigned, heard
 	if given != nil {
 		b.in.sized = sized

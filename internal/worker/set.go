@@ -61,6 +61,9 @@ type Config struct {
 	Health func() (map[types.UID]map[string]plan.Health, <-chan struct{})
 	// Content grows for a pod whenever an object changes that it is made from, see plan.Facts; nil if no pod uses any.
 	Content func() (map[types.UID]uint64, <-chan struct{})
+	// Devices is what device plugins have to give, and Boot identifies since when the machine runs, see plan.Facts; nil if there are none.
+	Devices func() (allocate.Supplies, <-chan struct{})
+	Boot    string
 	// Logins is the same for a pod's logins to registries.
 	Logins func() (map[types.UID]uint64, <-chan struct{})
 	// Orders are the pods that have to end for the node's sake, other than to make room for critical ones; nil if none ever has to.
@@ -150,6 +153,9 @@ func New(cfg Config) *Set {
 	if cfg.Content == nil {
 		cfg.Content = func() (map[types.UID]uint64, <-chan struct{}) { return nil, nil }
 	}
+	if cfg.Devices == nil {
+		cfg.Devices = func() (allocate.Supplies, <-chan struct{}) { return allocate.Supplies{}, nil }
+	}
 	if cfg.Logins == nil {
 		cfg.Logins = func() (map[types.UID]uint64, <-chan struct{}) { return nil, nil }
 	}
@@ -226,10 +232,11 @@ func (s *Set) Run(ctx context.Context) error {
 		node, newerNode := s.cfg.Node()
 		health, newerHealth := s.cfg.Health()
 		content, newerContent := s.cfg.Content()
+		devices, newerDevices := s.cfg.Devices()
 		logins, newerLogins := s.cfg.Logins()
 		orders, newerOrders := s.cfg.Orders()
 		doomed, newerDoomed := s.cfg.Doomed()
-		for _, w := range s.reconcile(news{wanted, node, health, content, logins, orders, doomed}) {
+		for _, w := range s.reconcile(news{wanted, node, health, content, devices, logins, orders, doomed}) {
 			group.Go(func() { s.live(ctx, w) })
 		}
 		select {
@@ -239,6 +246,7 @@ func (s *Set) Run(ctx context.Context) error {
 		case <-newerNode:
 		case <-newerHealth:
 		case <-newerContent:
+		case <-newerDevices:
 		case <-newerLogins:
 		case <-newerOrders:
 		case <-newerDoomed:
@@ -297,6 +305,7 @@ type news struct {
 	node    Node
 	health  map[types.UID]map[string]plan.Health
 	content map[types.UID]uint64
+	devices allocate.Supplies
 	logins  map[types.UID]uint64
 	orders  map[types.UID]*plan.Order
 	doomed  map[types.UID]map[string]bool
@@ -335,6 +344,7 @@ func (s *Set) inform(w *running, n news) {
 		SourcesReady: n.wanted.knows(d) || n.wanted.supersedes(d),
 		RuntimeUp:    n.node.RuntimeUp, RuntimeMessage: n.node.RuntimeMessage,
 		NetworkReady: n.node.NetworkReady, NetworkMessage: n.node.NetworkMessage,
+		Boot: s.cfg.Boot, Bond: allocate.BondOf(in.assigned, n.devices),
 		Rival: s.rival(w), Verdict: w.verdict, Resize: w.resize, Order: stricter(w.preempted, n.orders[w.uid]), Staying: n.node.Staying,
 		Health: n.health[w.uid], Probing: n.health != nil, Content: n.content[w.uid], Logins: n.logins[w.uid], Keep: s.cfg.Keep, Doomed: n.doomed[w.uid], CrashCap: s.cfg.CrashCap,
 	})

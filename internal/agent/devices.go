@@ -1,0 +1,71 @@
+package agent
+
+import (
+	"context"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	registration "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
+
+	"github.com/bosun-project/bosun/internal/allocate"
+	"github.com/bosun-project/bosun/internal/device"
+	"github.com/bosun-project/bosun/internal/host"
+	"github.com/bosun-project/bosun/internal/nodestatus"
+	"github.com/bosun-project/bosun/internal/plugin"
+	"github.com/bosun-project/bosun/internal/stock"
+)
+
+// buildDevices makes what follows device plugins.
+func (a *Agent) buildDevices() error {
+	known, damaged, err := a.ledger.LoadResources()
+	if err != nil {
+		return err
+	}
+	if len(damaged) > 0 {
+		a.log.Warn("what the ledger has of resources of device plugins cannot be read; the plugins will tell of them again", "resources", damaged)
+	}
+	a.stock = stock.New(stock.Config{
+		Connect: func(socket string) (stock.Plugin, error) { return device.Connect(socket) },
+		Valid:   device.Valid, Known: slices.Sorted(maps.Keys(known)), Remember: func(ctx context.Context, resource string) error {
+			return a.ledger.SaveResources(ctx, map[string][]byte{resource: []byte("{}")})
+		},
+		Alone: a.member == nil, Boot: host.Who().BootID,
+		Registered: a.metrics.DevicePlugin, Took: a.metrics.DevicesTaken, Log: a.log,
+	})
+	door := device.NewDoor(filepath.Join(a.cfg.RootDir, device.Dir), a.stock.Enter)
+	a.sources = append(a.sources, actor{"device plugins", a.stock.Run}, actor{"registration of device plugins", door.Run})
+	if a.member == nil {
+		a.plugins = plugin.New(plugin.Config{
+			Dir: filepath.Join(a.cfg.RootDir, "plugins_registry"), Handlers: map[string]plugin.Handler{registration.DevicePlugin: a.stock}, Log: a.log,
+		})
+		a.sources = append(a.sources, actor{"plugins", a.plugins.Run})
+	}
+	return nil
+}
+
+// devicesOf is what the Node object says of device plugins.
+func devicesOf(s allocate.Supplies) map[string]nodestatus.Devices {
+	if len(s.Known) == 0 {
+		return nil
+	}
+	out := make(map[string]nodestatus.Devices, len(s.Known))
+	for name, supply := range s.Known {
+		all, healthy := supply.Counts()
+		out[name] = nodestatus.Devices{
+			Capacity: all, Healthy: healthy, Away: !supply.Serving, Untold: !supply.Serving && supply.Devices == nil, Gone: supply.Gone,
+		}
+	}
+	return out
+}
+
+// deviceTroubles are the resources that were once served and are not now, for `bosun explain`.
+func (a *Agent) deviceTroubles(add func(what, message string)) {
+	supplies := a.stock.Supplies().Value()
+	for _, name := range slices.Sorted(maps.Keys(supplies.Known)) {
+		if s := supplies.Known[name]; !s.Serving && !s.Gone {
+			add("device plugin of "+name, strings.TrimSpace(s.Why))
+		}
+	}
+}
