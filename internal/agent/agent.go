@@ -27,6 +27,7 @@ import (
 	"github.com/bosun-project/bosun/internal/limits"
 	"github.com/bosun-project/bosun/internal/metrics"
 	"github.com/bosun-project/bosun/internal/mirror"
+	"github.com/bosun-project/bosun/internal/mount"
 	"github.com/bosun-project/bosun/internal/nodestatus"
 	"github.com/bosun-project/bosun/internal/note"
 	"github.com/bosun-project/bosun/internal/objects"
@@ -236,6 +237,7 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 			Inspected: a.metrics.Inspected, StreamUp: a.metrics.StreamUp, StreamFailed: a.metrics.StreamFailed, EventDelay: a.metrics.EventDelay,
 		},
 	})
+	a.checkSwap(mount.KeptOutOfSwap)
 	if err := a.buildHomes(); err != nil {
 		return err
 	}

@@ -34,6 +34,17 @@ func (a *Agent) machine() []actor {
 	return parts
 }
 
+// checkSwap tells that secrets may be written to the disk (behaviour 312).
+func (a *Agent) checkSwap(kept func() (bool, error)) {
+	if a.host.Swap == 0 {
+		return
+	}
+	if ok, err := kept(); err != nil || !ok {
+		a.nodeNote(note.Warning, reason.PossibleMemoryBackedVolumesOnDisk, "The tmpfs noswap option is not supported. "+
+			"Memory-backed volumes (e.g. secrets, emptyDirs, etc.) might be swapped to disk and should no longer be considered secure.")
+	}
+}
+
 // hearKernel tells of processes that were killed because the machine had no memory left (behaviour 313). A container that reaches its own
 // limit is the runtime's to tell of.
 func (a *Agent) hearKernel(ctx context.Context) error {

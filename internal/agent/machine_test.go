@@ -48,6 +48,23 @@ func background(t *testing.T, run func(context.Context) error) {
 	})
 }
 
+// Behaviour 312.
+func TestCheckSwap(t *testing.T) {
+	for name, c := range map[string]struct {
+		swap int64
+		kept bool
+		err  error
+		want int
+	}{"no swap": {}, "kept out of it": {swap: 1, kept: true}, "not kept out": {swap: 1, want: 1}, "nobody knows": {swap: 1, err: os.ErrPermission, want: 1}} {
+		a, said := told(t, "")
+		a.host.Swap = c.swap
+		a.checkSwap(func() (bool, error) { return c.kept, c.err })
+		if got := said(); len(got) != c.want || c.want > 0 && got[0] != "here: PossibleMemoryBackedVolumesOnDisk" {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
 func TestCheckResolver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "resolv.conf")

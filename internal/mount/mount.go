@@ -39,6 +39,23 @@ func MountTmpfs(dir *os.File, o Tmpfs) (noswap bool, err error) {
 	return false, mountOn(dir, "tmpfs", data)
 }
 
+// KeptOutOfSwap tells whether the kernel keeps memory filesystems out of swap where it is asked to (Linux 6.3, some older ones of
+// distributions). Nothing is mounted.
+func KeptOutOfSwap() (bool, error) {
+	fd, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return false, fmt.Errorf("open the file system tmpfs: %w", err)
+	}
+	err = unix.FsconfigSetFlag(fd, "noswap")
+	if e := unix.Close(fd); e != nil {
+		return false, fmt.Errorf("close the file system tmpfs: %w", e)
+	}
+	if errors.Is(err, unix.EINVAL) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // MountHugetlbfs mounts a filesystem of huge pages of one size, in bytes, on an open directory.
 func MountHugetlbfs(dir *os.File, pageSize int64, mode fs.FileMode) error {
 	return mountOn(dir, "hugetlbfs", []string{

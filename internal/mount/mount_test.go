@@ -75,6 +75,9 @@ func TestTmpfs(t *testing.T) {
 		t.Error("mounted before it was")
 	}
 	noswap, err := MountTmpfs(f, Tmpfs{Size: 1 << 20, Mode: 0o777})
+	if kept, e := KeptOutOfSwap(); e != nil || kept != noswap {
+		t.Errorf("kept out of swap: %v (%v), but mounted with noswap: %v", kept, e, noswap)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

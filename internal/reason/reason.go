@@ -72,6 +72,8 @@ const (
 	VolumeResizeFailed              = "VolumeResizeFailed"
 	FileSystemResizeSuccessful      = "FileSystemResizeSuccessful"
 	FailedMount                     = "FailedMount"
+	FailedMapVolume                 = "FailedMapVolume"
+	SuccessfulMountVolume           = "SuccessfulMountVolume"
 	FailedPostStartHook             = "FailedPostStartHook"
 	FailedPreStopHook               = "FailedPreStopHook"
 	FailedSync                      = "FailedSync"

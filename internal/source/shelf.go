@@ -133,6 +133,9 @@ func (s *shelf) good(origin string, h *held, pods []*v1.Pod) {
 	for i, p := range pods {
 		at := slices.IndexFunc(h.pods, func(o *v1.Pod) bool { return o.UID == p.UID })
 		if at < 0 {
+			if odd := manifest.OddPriority(p); odd != "" {
+				s.log.Warn("the priority of a pod is odd", "origin", origin, "pod", p.Namespace+"/"+p.Name, "why", odd)
+			}
 			continue
 		}
 		p.Annotations[names.ConfigSeen] = h.pods[at].Annotations[names.ConfigSeen]

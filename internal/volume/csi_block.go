@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/mount"
+	"github.com/bosun-project/bosun/internal/note"
+	"github.com/bosun-project/bosun/internal/reason"
 	"github.com/bosun-project/bosun/internal/safepath"
 )
 
@@ -83,7 +86,23 @@ func (k *csiKind) setupBlock(ctx context.Context, r *request, d *driven) error {
 	if err := k.publishDevice(ctx, root, r, d, b, staged); err != nil {
 		return failed(r, "MapVolume.MapPodDevice", err)
 	}
+	if !there {
+		r.mapped("globalMapPath", root.Join(b.publishing()))
+		r.mapped("volumeMapPath", filepath.Dir(r.place.pod.Join(b.link())))
+	}
 	return k.grow(ctx, r, d, staged, root.Join(b.published(r.pod.UID)))
+}
+
+// mapped tells where the device of a volume is shown.
+func (r *request) mapped(what, path string) {
+	if r.notes == nil {
+		return
+	}
+	r.notes(note.Note{
+		At: time.Now(), Level: note.Normal, Reason: reason.SuccessfulMountVolume,
+		Message: fmt.Sprintf("MapVolume.MapPodDevice succeeded for volume %q %s %q", r.name(), what, path),
+		About:   note.About{Kind: "Pod", Namespace: r.pod.Namespace, Name: r.pod.Name, UID: r.pod.UID},
+	})
 }
 
 // noteDevice writes down that a pod uses a device, before anybody is asked for it.

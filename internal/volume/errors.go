@@ -53,7 +53,11 @@ func failed(r *request, step string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return tell(reason.FailedMount, fmt.Sprintf("%s failed for volume %q : %v", step, r.name(), err), err)
+	why := reason.FailedMount
+	if strings.HasPrefix(step, "MapVolume.") {
+		why = reason.FailedMapVolume
+	}
+	return tell(why, fmt.Sprintf("%s failed for volume %q : %v", step, r.name(), err), err)
 }
 
 // unprocessed says that it is not known what is to be set up.

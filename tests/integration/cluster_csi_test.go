@@ -314,6 +314,7 @@ spec:
   - {name: disk, persistentVolumeClaim: {claimName: disk}}
 `, name, ns))
 	g.untilSays("app", "device", "4321\n4321\n4321\ndone")
+	g.untilEvents(fmt.Sprintf("SuccessfulMountVolume: MapVolume.MapPodDevice succeeded for volume %q globalMapPath ", ns+"-disk"), " volumeMapPath ")
 	eventually(t, func() error {
 		c, err := claims.Get(t.Context(), "grows", metav1.GetOptions{})
 		if size := c.Status.Capacity[v1.ResourceStorage]; err == nil && size.String() != "2Gi" {

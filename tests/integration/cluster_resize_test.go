@@ -131,8 +131,25 @@ func TestResize(t *testing.T) {
 	t.Parallel()
 	m := ownMember(t)
 	t.Run("in place", func(t *testing.T) { resizeInPlace(t, m) })
+	t.Run("while it initialises", func(t *testing.T) { resizeInit(t, m) })
 	t.Run("as a whole", func(t *testing.T) { resizeWhole(t, m) })
 	t.Run("room", func(t *testing.T) { resizeDeferred(t, m) })
+}
+
+// An init container that runs is resized, which the API server allows because the node declares it (behaviour 230).
+func resizeInit(t *testing.T, m *member) {
+	g := m.create(t, m.plane.Namespace(t), "sizedinit", `
+spec:
+  initContainers:
+  - {name: setup, image: BOX, resources: {requests: {cpu: 50m, memory: 16Mi}, limits: {cpu: 50m, memory: 16Mi}}}
+  containers:
+  - {name: main, image: BOX, resources: {requests: {cpu: 50m, memory: 16Mi}, limits: {cpu: 50m, memory: 16Mi}}}
+`)
+	g.until("initialising", func(p *v1.Pod) bool { s := apiStatus(p, "setup"); return s != nil && s.State.Running != nil })
+	g.resize("init:setup cpu=100m/100m memory=32Mi/32Mi")
+	g.untilSized("setup", "cpu=100m/100m memory=32Mi/32Mi")
+	g.sameLimits("setup with more", g.inCgroup("", "setup"), 102, 10000, 32)
+	g.remove()
 }
 
 // A pod is resized with kubectl while it runs: more, less, less than it uses, with a new instance, also its sidecar; what it was
