@@ -46,7 +46,7 @@ var floors = map[string]floor{
 	"certs": loops, "cleanup": loops, "csinode": loops, "events": loops, "heartbeat": loops, "keep": loops, "limits": loops, "mirror": loops, "objects": loops, "observe": loops, "perform": loops, "plugin": loops, "pressure": loops, "probe": loops,
 	"report": loops, "shutdown": loops, "source": loops, "staging": loops, "stock": loops, "timeline": loops, "worker": loops,
 
-	"nodeapi": faces, "serve": faces,
+	"nodeapi": faces, "podresources": faces, "serve": faces,
 
 	"agent": wiring, "cli": wiring, "cmd/bosun": wiring,
 

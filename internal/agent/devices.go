@@ -14,7 +14,9 @@ import (
 	"github.com/bosun-project/bosun/internal/host"
 	"github.com/bosun-project/bosun/internal/nodestatus"
 	"github.com/bosun-project/bosun/internal/plugin"
+	"github.com/bosun-project/bosun/internal/podresources"
 	"github.com/bosun-project/bosun/internal/stock"
+	"github.com/bosun-project/bosun/internal/worker"
 )
 
 // buildDevices makes what follows device plugins.
@@ -68,4 +70,19 @@ func (a *Agent) deviceTroubles(add func(what, message string)) {
 			add("device plugin of "+name, strings.TrimSpace(s.Why))
 		}
 	}
+}
+
+// buildPodResources makes the socket that tells what pods have for themselves.
+func (a *Agent) buildPodResources() {
+	server := podresources.New(podresources.Config{
+		Socket: filepath.Join(a.cfg.RootDir, podresources.Socket),
+		Pods: func() []*worker.Entry {
+			pods, _ := a.set.Table().Pods()
+			return pods
+		},
+		Supplies: a.stock.Supplies().Value,
+		Ended:    !a.cfg.Gate("KubeletPodResourcesListUseActivePods"), NoGet: !a.cfg.Gate("KubeletPodResourcesGet"),
+		Asked: a.metrics.PodResourcesAsked, Failed: a.metrics.PodResourcesFailed,
+	})
+	a.faces = append(a.faces, actor{"pod resources", server.Run})
 }

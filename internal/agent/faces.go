@@ -64,6 +64,7 @@ func (a *Agent) buildFaces(level *slog.LevelVar) error {
 	a.answers = faces
 	admin := serve.NewAdmin(filepath.Join(a.cfg.RootDir, AdminSocket), faces, a.log)
 	a.faces = append(a.faces, actor{"admin server", admin.Run})
+	a.buildPodResources()
 	if k.HealthzPort != nil && *k.HealthzPort > 0 {
 		s := serve.NewHealth(address(k.HealthzBindAddress, *k.HealthzPort), a.log)
 		a.faces = append(a.faces, actor{"health server", s.Run})

@@ -53,6 +53,7 @@ type Metrics struct {
 	resizes        resizes
 	evictions      evictions
 	devices        devices
+	podResources   podResources
 	checks         *prometheus.GaugeVec
 	checked        *prometheus.CounterVec
 	began          time.Time
@@ -87,6 +88,7 @@ func New(cfg Config) *Metrics {
 	}
 	m.families, m.probes, m.evictions = newFamilies(maker{m.registry}), newProbes(), newEvictions(maker{m.registry})
 	m.resizes, m.devices = newResizes(maker{m.registry}), newDevices(maker{m.registry})
+	m.podResources = newPodResources(maker{m.registry})
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.shutdowns(cfg.Shutdown)
 	if cfg.Pods != nil {

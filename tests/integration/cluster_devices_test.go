@@ -7,9 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+	podresources "k8s.io/kubelet/pkg/apis/podresources/v1"
 
 	"github.com/bosun-project/bosun/internal/testbed"
 	"github.com/bosun-project/bosun/internal/testbed/controlplane"
@@ -57,6 +60,27 @@ const deviceSpec = `spec:
   - {name: two, image: SHELL, command: [sh, -c, 'echo two=$DEVICES; ls /dev/thing-*; touch /shared/x || echo read only; sleep 3600'], resources: {limits: {RESOURCE: 1}}}
 `
 
+// devicesOf are the devices that the socket of pod resources tells of a pod: "one=a two=b".
+func (m *member) devicesOf(t *testing.T, ns, name string) string {
+	t.Helper()
+	conn, err := grpc.NewClient("unix://"+filepath.Join(m.root, "pod-resources/kubelet.sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	answer, err := podresources.NewPodResourcesListerClient(conn).Get(deadline(t, patience), &podresources.GetPodResourcesRequest{PodNamespace: ns, PodName: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, c := range answer.GetPodResources().GetContainers() {
+		for _, d := range c.GetDevices() {
+			out = append(out, c.GetName()+"="+strings.Join(d.GetDeviceIds(), ","))
+		}
+	}
+	return strings.Join(out, " ")
+}
+
 func health(p *v1.Pod, container string) string {
 	var out []string
 	if s := apiStatus(p, container); s != nil {
@@ -88,6 +112,8 @@ func TestDevicesOfPlugins(t *testing.T) {
 	g.until("told of its devices", func(p *v1.Pod) bool {
 		return health(p, "one") == resource+" b=Healthy" && health(p, "two") == resource+" c=Healthy"
 	})
+
+	same(t, "devices told", m.devicesOf(t, ns, "devices"), "one=b two=c")
 
 	greedy := m.create(t, ns, "greedy", "spec: {restartPolicy: Never, containers: [{name: main, image: BOX, resources: {limits: {"+resource+": 2}}}]}\n")
 	p := greedy.until("refused", func(p *v1.Pod) bool { return p.Status.Phase == v1.PodFailed })
@@ -134,6 +160,8 @@ func TestDevicesOverACrashWithALatePlugin(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, func() error { return containsAll(g.says("one", 1), "one=a", "/dev/thing-a") })
+
+	same(t, "devices told while the plugin is away", m.devicesOf(t, ns, "keeps"), "one=a two=b")
 
 	late := m.create(t, ns, "waits", "spec: {containers: [{name: main, image: SHELL, command: [sh, -c, 'echo main=$DEVICES; sleep 3600'], resources: {limits: {"+resource+": 1}}}]}\n")
 	eventually(t, func() error {
