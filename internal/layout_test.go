@@ -39,11 +39,11 @@ var floors = map[string]floor{
 	"admission": rules, "allocate": rules, "backoff": rules, "collect": rules, "content": rules, "environ": rules, "evict": rules, "exposition": rules, "handler": rules, "health": rules, "manifest": rules,
 	"narrate": rules, "nodestatus": rules, "plan": rules, "qos": rules, "status": rules, "translate": rules,
 
-	"access": outside, "ask": outside, "boxruntime": outside, "cgroup": outside, "cluster": outside, "containerlog": outside, "device": outside, "credential": outside, "csi": outside, "hook": outside, "host": outside, "iptables": outside, "kmsg": outside,
+	"access": outside, "ask": outside, "boxruntime": outside, "cgroup": outside, "cluster": outside, "containerlog": outside, "device": outside, "credential": outside, "csi": outside, "dra": outside, "hook": outside, "host": outside, "iptables": outside, "kmsg": outside,
 	"image": outside, "ledger": outside, "machine": outside, "metrics": outside, "mount": outside, "podfs": outside, "preflight": outside, "process": outside, "runtime": outside,
 	"safepath": outside, "signals": outside, "stats": outside, "systemd": outside, "trace": outside, "userns": outside, "volume": outside,
 
-	"certs": loops, "cleanup": loops, "csinode": loops, "events": loops, "heartbeat": loops, "keep": loops, "limits": loops, "mirror": loops, "objects": loops, "observe": loops, "perform": loops, "plugin": loops, "pressure": loops, "probe": loops,
+	"certs": loops, "cleanup": loops, "csinode": loops, "events": loops, "heartbeat": loops, "keep": loops, "limits": loops, "mirror": loops, "objects": loops, "observe": loops, "perform": loops, "plugin": loops, "pressure": loops, "probe": loops, "resourceslices": loops,
 	"report": loops, "shutdown": loops, "source": loops, "staging": loops, "stock": loops, "timeline": loops, "worker": loops,
 
 	"nodeapi": faces, "podresources": faces, "serve": faces,
