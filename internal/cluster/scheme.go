@@ -7,6 +7,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -30,6 +31,7 @@ var known = map[schema.GroupVersion][]runtime.Object{
 	authenticationv1.SchemeGroupVersion: {&authenticationv1.TokenRequest{}, &authenticationv1.TokenReview{}},
 	authorizationv1.SchemeGroupVersion:  {&authorizationv1.SubjectAccessReview{}},
 	nodev1.SchemeGroupVersion:           {&nodev1.RuntimeClass{}, &nodev1.RuntimeClassList{}},
+	resourcev1.SchemeGroupVersion:       {&resourcev1.ResourceClaim{}, &resourcev1.ResourceSliceList{}},
 	storagev1.SchemeGroupVersion: {
 		&storagev1.CSIDriver{}, &storagev1.CSIDriverList{}, &storagev1.CSINode{}, &storagev1.VolumeAttachment{},
 	},

@@ -8,6 +8,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/bosun-project/bosun/internal/environ"
+	"github.com/bosun-project/bosun/internal/pod"
 )
 
 // Needs are the objects of the API that a pod refers to, each once, sorted. ConfigMaps and Secrets are of the pod's
@@ -25,6 +26,8 @@ type Needs struct {
 	// needed.
 	Claims  []string
 	Drivers bool
+	// ResourceClaims are those that the pod uses, in its namespace, as far as they have been made.
+	ResourceClaims []string
 	// Services tells that containers get variables of services: at least of the master services (behaviour 69).
 	Services bool
 	// RuntimeClass is the name of one; empty if the pod names none.
@@ -56,6 +59,11 @@ func NeedsOf(p *v1.Pod) Needs {
 	for _, ref := range p.Spec.ImagePullSecrets {
 		add(pulls, ref.Name)
 	}
+	claims := map[string]bool{}
+	for _, c := range pod.Claims(p) {
+		add(claims, c.Object)
+	}
+	n.ResourceClaims = slices.Sorted(maps.Keys(claims))
 	n.PullSecrets = slices.Sorted(maps.Keys(pulls))
 	n.Services = true
 	if p.Spec.RuntimeClassName != nil {

@@ -18,6 +18,7 @@ import (
 	certificates "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
 	node "k8s.io/api/node/v1"
+	resource "k8s.io/api/resource/v1"
 	storage "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -139,6 +140,8 @@ func empty(kind string) runtime.Object {
 		return &v1.PersistentVolumeClaim{}
 	case "PersistentVolume":
 		return &v1.PersistentVolume{}
+	case "ResourceClaim":
+		return &resource.ResourceClaim{}
 	case "CSIDriverList":
 		return &storage.CSIDriverList{}
 	case "ServiceAccount":

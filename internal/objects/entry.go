@@ -9,6 +9,7 @@ import (
 	certificates "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
 	node "k8s.io/api/node/v1"
+	resource "k8s.io/api/resource/v1"
 	storage "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -26,6 +27,7 @@ const (
 	claims                         // one PersistentVolumeClaim
 	volumes                        // one PersistentVolume
 	drivers                        // all CSIDrivers
+	resourceClaims                 // one ResourceClaim
 )
 
 // key is one thing that is followed. Lists of all have neither namespace nor name.
@@ -53,6 +55,8 @@ func (k key) String() string {
 		return "persistent volume " + k.name
 	case drivers:
 		return "CSI drivers"
+	case resourceClaims:
+		return "resource claim " + k.namespace + "/" + k.name
 	}
 	return "nothing"
 }
@@ -71,7 +75,7 @@ type entry struct {
 	frozen bool
 
 	// known tells that the API server has answered, or Config.Keep in its place. value is then what there is: *v1.ConfigMap,
-	// *v1.Secret, *v1.PersistentVolumeClaim, *v1.PersistentVolume, []*v1.Service, []*node.RuntimeClass,
+	// *v1.Secret, *v1.PersistentVolumeClaim, *v1.PersistentVolume, *resource.ResourceClaim, []*v1.Service, []*node.RuntimeClass,
 	// []*certificates.ClusterTrustBundle or []*storage.CSIDriver; nil for an object that does not exist.
 	known bool
 	value any
@@ -157,6 +161,8 @@ func (l *Loop) ask(ctx context.Context, k key, tell func(any, error)) {
 		l.cfg.Cluster.FollowClaim(ctx, k.namespace, k.name, func(p *v1.PersistentVolumeClaim, err error) { tell(trimClaim(p), err) })
 	case volumes:
 		l.cfg.Cluster.FollowVolume(ctx, k.name, func(p *v1.PersistentVolume, err error) { tell(trimVolume(p), err) })
+	case resourceClaims:
+		l.cfg.ResourceClaims(ctx, k.namespace, k.name, func(r *resource.ResourceClaim, err error) { tell(trimResourceClaim(r), err) })
 	case drivers:
 		l.cfg.Cluster.FollowCSIDrivers(ctx, func(all []*storage.CSIDriver, err error) { tell(all, err) })
 	}

@@ -256,7 +256,7 @@ func bubble(t *testing.T, cfg Config, test func(b *bench)) {
 
 // start begins a Loop, as a new process does.
 func (b *bench) start(cfg Config) {
-	cfg.Wanted, cfg.Cluster = b.wanted.Get, b.server
+	cfg.Wanted, cfg.Cluster, cfg.ResourceClaims = b.wanted.Get, b.server, b.server.FollowResourceClaim
 	if cfg.Node != nil {
 		cfg.Requests = b.server
 	}

@@ -7,6 +7,7 @@ import (
 	certificates "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
 	node "k8s.io/api/node/v1"
+	resource "k8s.io/api/resource/v1"
 	storage "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
@@ -28,6 +29,8 @@ func (k key) kindName() string {
 		return "PersistentVolumeClaim"
 	case volumes:
 		return "PersistentVolume"
+	case resourceClaims:
+		return "ResourceClaim"
 	case drivers:
 		return "CSIDriverList"
 	}
@@ -54,6 +57,8 @@ func (l *Loop) store(k key, value any) {
 	case *v1.PersistentVolumeClaim:
 		kept = value
 	case *v1.PersistentVolume:
+		kept = value
+	case *resource.ResourceClaim:
 		kept = value
 	case []*storage.CSIDriver:
 		kept = &storage.CSIDriverList{Items: values(value)}
@@ -117,6 +122,8 @@ func (l *Loop) recall(e *entry) {
 	case *v1.PersistentVolumeClaim:
 		value = kept
 	case *v1.PersistentVolume:
+		value = kept
+	case *resource.ResourceClaim:
 		value = kept
 	case *storage.CSIDriverList:
 		value = pointers(kept.Items)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	resource "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/content"
@@ -28,6 +29,8 @@ type Config struct {
 	// Wanted tells which pods are wanted, with a channel that is closed when that may have changed.
 	Wanted  func() (map[types.UID]*pod.Desired, <-chan struct{})
 	Cluster Cluster
+	// ResourceClaims follows one ResourceClaim, as the functions of Cluster do; nil where there are none.
+	ResourceClaims func(ctx context.Context, namespace, name string, tell func(*resource.ResourceClaim, error))
 	// Strategy is Watch (default), Cache or Get.
 	Strategy string
 	// Patience is how long a reader waits for a first answer. Default 10 s.
@@ -103,6 +106,12 @@ func New(cfg Config) *Loop {
 	cfg.AwayPatience = cmp.Or(cfg.AwayPatience, time.Second)
 	cfg.Grace = cmp.Or(cfg.Grace, 30*time.Second)
 	cfg.Again = cmp.Or(cfg.Again, time.Minute)
+	if cfg.ResourceClaims == nil {
+		cfg.ResourceClaims = func(ctx context.Context, _, _ string, tell func(*resource.ResourceClaim, error)) {
+			tell(nil, nil)
+			<-ctx.Done()
+		}
+	}
 	if cfg.Away == nil {
 		cfg.Away = func() (bool, <-chan struct{}) { return false, nil }
 	}
@@ -255,6 +264,9 @@ func (l *Loop) keysOf(namespace string, n content.Needs) map[key]bool {
 	}
 	if n.Drivers {
 		keys[key{kind: drivers}] = true
+	}
+	for _, name := range n.ResourceClaims {
+		keys[key{resourceClaims, namespace, name}] = true
 	}
 	for _, name := range n.Claims {
 		k := key{claims, namespace, name}

@@ -8,6 +8,7 @@ import (
 	certificates "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
 	node "k8s.io/api/node/v1"
+	resource "k8s.io/api/resource/v1"
 	storage "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -54,7 +55,7 @@ func same(a, b any) bool {
 	case *v1.Secret:
 		b, ok := b.(*v1.Secret)
 		return ok && a.Type == b.Type && maps.EqualFunc(a.Data, b.Data, bytes.Equal)
-	case *v1.PersistentVolumeClaim, *v1.PersistentVolume, []*storage.CSIDriver:
+	case *v1.PersistentVolumeClaim, *v1.PersistentVolume, *resource.ResourceClaim, []*storage.CSIDriver:
 		return equality.Semantic.DeepEqual(a, b)
 	case []*node.RuntimeClass:
 		b, ok := b.([]*node.RuntimeClass)
@@ -73,7 +74,7 @@ func grown(old, value any) bool {
 	switch value := value.(type) {
 	case *v1.ConfigMap, *v1.Secret:
 		return old == nil
-	case *v1.PersistentVolumeClaim, *v1.PersistentVolume: // all that is kept of them is waited for
+	case *v1.PersistentVolumeClaim, *v1.PersistentVolume, *resource.ResourceClaim: // all that is kept of them is waited for
 		return true
 	case []*storage.CSIDriver:
 		old, _ := old.([]*storage.CSIDriver)

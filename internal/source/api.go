@@ -150,7 +150,8 @@ func foreign(old, p *v1.PodStatus) bool {
 	ended := func(s *v1.PodStatus) bool { return s.Phase == v1.PodSucceeded || s.Phase == v1.PodFailed }
 	return ended(old) != ended(p) || old.NominatedNodeName != p.NominatedNodeName ||
 		!slices.EqualFunc(theirs(old), theirs(p), sameCondition) ||
-		!equality.Semantic.DeepEqual(old.ResourceClaimStatuses, p.ResourceClaimStatuses)
+		!equality.Semantic.DeepEqual(old.ResourceClaimStatuses, p.ResourceClaimStatuses) ||
+		!equality.Semantic.DeepEqual(old.ExtendedResourceClaimStatus, p.ExtendedResourceClaimStatus)
 }
 
 // theirs are the conditions that others write.
