@@ -18,6 +18,7 @@ import (
 	"github.com/bosun-project/bosun/internal/containerlog"
 	"github.com/bosun-project/bosun/internal/csi"
 	"github.com/bosun-project/bosun/internal/csinode"
+	"github.com/bosun-project/bosun/internal/dra"
 	"github.com/bosun-project/bosun/internal/events"
 	"github.com/bosun-project/bosun/internal/heartbeat"
 	"github.com/bosun-project/bosun/internal/host"
@@ -60,6 +61,8 @@ type Options struct {
 	// LeaveStrays leaves alone what is in the runtime and not this agent's.
 	LeaveStrays bool
 	Log         *slog.Logger
+	// SlicePatience is how long a DRA driver may be gone before its ResourceSlices go; 0 is the usual 30 s.
+	SlicePatience time.Duration
 	// Level is how much Log takes; nil if that cannot be changed.
 	Level *slog.LevelVar
 }
@@ -93,6 +96,12 @@ type Agent struct {
 	drivers *csi.Registry
 	csiNode *csinode.Loop
 	plugins *plugin.Loop
+	// allocators are the drivers of dynamic resource allocation, claims what they have prepared, claimed how the devices fare.
+	allocators *dra.Registry
+	claims     *dra.Claims
+	claimed    latest.Cell[claimedDevices]
+	// slicePatience is Options.SlicePatience.
+	slicePatience time.Duration
 	// stock follows the device plugins.
 	stock *stock.Loop
 
@@ -145,7 +154,7 @@ type Agent struct {
 
 // New builds an agent. It opens the ledger and reads it; nothing runs yet.
 func New(ctx context.Context, o Options) (*Agent, error) {
-	a := &Agent{began: time.Now(), log: o.Log, cfg: o.Config, notes: note.NewList()}
+	a := &Agent{began: time.Now(), log: o.Log, cfg: o.Config, slicePatience: o.SlicePatience, notes: note.NewList()}
 	var err error
 	if a.host, err = host.Read(o.Config.HostnameOverride); err != nil {
 		return nil, err
@@ -225,7 +234,7 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 	a.set = worker.New(worker.Config{
 		Doer: a.doer(performer), Ledger: a.ledger, Judge: a.judge, Room: a.resizable, Wanted: a.wanted.Get, Node: a.facts.Get, LeaveStrays: o.LeaveStrays,
 		Remembered: remembered, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
-		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health, Content: a.contentRevisions, Devices: a.stock.Supplies().Get, Boot: host.Who().BootID, Logins: a.loginRevisions, Orders: a.ordered.Get,
+		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health, Content: a.contentRevisions, Claimed: a.claimed.Get, Devices: a.stock.Supplies().Get, Boot: host.Who().BootID, Logins: a.loginRevisions, Orders: a.ordered.Get,
 		Keep: keepDead(a.cfg), Doomed: a.doomed,
 		Rejected: a.metrics.Rejected, Restarted: a.metrics.Restarted, Resized: a.metrics.Resized,
 	})
@@ -273,7 +282,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	ledgers.Wait()
 	errs := []error{a.client.Close(), a.ids.Close(), a.ledger.Close()}
 	if a.drivers != nil {
-		errs = append(errs, a.drivers.Close())
+		errs = append(errs, a.drivers.Close(), a.allocators.Close())
 	}
 	return errors.Join(errs...)
 }

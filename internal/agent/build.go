@@ -104,7 +104,12 @@ func (a *Agent) buildPerformer(ctx context.Context) (*perform.Performer, error) 
 	if a.member != nil || a.local != nil {
 		made.Content, api = a.contentOf, podObjects{a}
 	}
+	var claims perform.Claims
 	if a.member != nil {
+		if err := a.buildClaims(); err != nil {
+			return nil, err
+		}
+		claims = a.claims
 		a.buildStorage(&made)
 	} else {
 		a.volumes = volume.New(made)
@@ -127,7 +132,7 @@ func (a *Agent) buildPerformer(ctx context.Context) (*perform.Performer, error) 
 		Cgroups:    a.cgroups,
 		Files:      files,
 		Hooks:      hooks{hook.New(hook.Config{Runtime: commands{a.client}, Version: version, Notes: a.note}), a.metrics},
-		Namespaces: a.ids, Devices: a.stock,
+		Namespaces: a.ids, Devices: a.stock, Claims: claims,
 		Node: a.settings.node, Allocatable: a.settings.allocatable, HostsFile: hostsFile, Notes: a.note,
 	})
 	return performer, nil
@@ -149,6 +154,7 @@ func (a *Agent) buildCleaner(v *volume.Volumes, files *podfs.Files) {
 		Places: []cleanup.Place{
 			{Name: "pod directories", List: uids(v.Pods)},
 			{Name: "cgroups", List: uids(a.cgroups.pods)},
+			{Name: "resource claims", List: uids(a.claimants)},
 		},
 		Names: []cleanup.Place{
 			{Name: "logs", List: func() ([]cleanup.Remains, error) {

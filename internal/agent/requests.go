@@ -8,6 +8,7 @@ import (
 	certificates "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
 	node "k8s.io/api/node/v1"
+	resource "k8s.io/api/resource/v1"
 	storage "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -73,6 +74,11 @@ func (o apiObjects) FollowClaim(ctx context.Context, namespace, name string, tel
 
 func (o apiObjects) FollowVolume(ctx context.Context, name string, tell func(*v1.PersistentVolume, error)) {
 	o.client.FollowVolume(ctx, name, one(tell))
+}
+
+// followResourceClaim follows one ResourceClaim.
+func (o apiObjects) followResourceClaim(ctx context.Context, namespace, name string, tell func(*resource.ResourceClaim, error)) {
+	o.client.FollowResourceClaim(ctx, namespace, name, one(tell))
 }
 
 func (o apiObjects) FollowCSIDrivers(ctx context.Context, tell func([]*storage.CSIDriver, error)) {

@@ -28,7 +28,7 @@ func (a *Agent) buildStorage(made *volume.Config) {
 	a.volumes.Count()
 	a.plugins = plugin.New(plugin.Config{
 		Dir:      filepath.Join(a.cfg.RootDir, "plugins_registry"),
-		Handlers: map[string]plugin.Handler{registration.CSIPlugin: a.drivers, registration.DevicePlugin: a.stock}, Log: a.log,
+		Handlers: map[string]plugin.Handler{registration.CSIPlugin: a.drivers, registration.DevicePlugin: a.stock, registration.DRAPlugin: a.allocators}, Log: a.log,
 	})
 	unstaging := staging.New(staging.Config{
 		Orphans: func() ([]staging.Volume, error) {

@@ -28,6 +28,7 @@ func (a *Agent) troubles() []serve.Trouble {
 	}
 	add("cgroups", time.Time{}, a.cgroups.trouble.Value())
 	a.deviceTroubles(func(what, message string) { add(what, time.Time{}, message) })
+	a.claimTroubles(func(what, message string) { add(what, time.Time{}, message) })
 	add(a.shutdownTrouble())
 	add(a.pressureTrouble())
 	if a.serving != nil {

@@ -38,6 +38,6 @@ func (d *draft) unclaimed() bool {
 			return false
 		}
 	}
-	d.want(Effect{Kind: UnprepareClaims})
+	d.want(Effect{Kind: UnprepareClaims, Content: d.in.Facts.Content})
 	return false
 }

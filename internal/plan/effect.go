@@ -29,7 +29,7 @@ const (
 	RemoveContainer                 // Container, ID, Attempt
 	StopSandbox                     // ID, Attempt
 	RemoveSandbox                   // ID, Attempt
-	UnprepareClaims                 // all ResourceClaims of the pod
+	UnprepareClaims                 // Content: all ResourceClaims of the pod
 	TearVolumes                     // all volumes of the pod
 	GrowPod                         // Content, Why: room in the pod's cgroup for what it was given; never at once with SettlePod
 	SettlePod                       // Content, Why: the pod's cgroup as what it was given

@@ -3,6 +3,7 @@ package plan
 import (
 	"time"
 
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/allocate"
@@ -38,6 +39,8 @@ type Facts struct {
 	// it has none.
 	Boot string
 	Bond *allocate.Bond
+	// Claimed are how the devices of ResourceClaims fare that a container has, by its name, as its status tells.
+	Claimed map[string][]v1.ResourceStatus
 	// Resize is what admission says of other resources that the pod is wanted with.
 	Resize Resize
 	// Order makes the pod stop for the node's sake; nil if nothing does.

@@ -9,10 +9,17 @@ import (
 	"github.com/bosun-project/bosun/internal/allocate"
 )
 
-// devices tell how the devices fare that a container has from device plugins (behaviour 240).
+// devices tell how the devices fare that a container has from device plugins, and those of its ResourceClaims (behaviour 240).
 func (v *view) devices(container string) []v1.ResourceStatus {
+	if v.in.Node.NoDeviceHealth {
+		return nil
+	}
+	return slices.Concat(v.pluginDevices(container), v.in.Facts.Claimed[container])
+}
+
+func (v *view) pluginDevices(container string) []v1.ResourceStatus {
 	bond, has := v.in.Facts.Bond, v.in.Memory.Kept.Assigned.Part(container).Devices
-	if bond == nil || len(has) == 0 || v.in.Node.NoDeviceHealth {
+	if bond == nil || len(has) == 0 {
 		return nil
 	}
 	var out []v1.ResourceStatus

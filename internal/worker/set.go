@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/allocate"
@@ -61,6 +62,8 @@ type Config struct {
 	Health func() (map[types.UID]map[string]plan.Health, <-chan struct{})
 	// Content grows for a pod whenever an object changes that it is made from, see plan.Facts; nil if no pod uses any.
 	Content func() (map[types.UID]uint64, <-chan struct{})
+	// Claimed is how the devices of ResourceClaims fare that pods have, see plan.Facts; nil if no pod has any.
+	Claimed func() (map[types.UID]map[string][]v1.ResourceStatus, <-chan struct{})
 	// Devices is what device plugins have to give, and Boot identifies since when the machine runs, see plan.Facts; nil if there are none.
 	Devices func() (allocate.Supplies, <-chan struct{})
 	Boot    string
@@ -153,6 +156,9 @@ func New(cfg Config) *Set {
 	if cfg.Content == nil {
 		cfg.Content = func() (map[types.UID]uint64, <-chan struct{}) { return nil, nil }
 	}
+	if cfg.Claimed == nil {
+		cfg.Claimed = func() (map[types.UID]map[string][]v1.ResourceStatus, <-chan struct{}) { return nil, nil }
+	}
 	if cfg.Devices == nil {
 		cfg.Devices = func() (allocate.Supplies, <-chan struct{}) { return allocate.Supplies{}, nil }
 	}
@@ -233,10 +239,11 @@ func (s *Set) Run(ctx context.Context) error {
 		health, newerHealth := s.cfg.Health()
 		content, newerContent := s.cfg.Content()
 		devices, newerDevices := s.cfg.Devices()
+		claimed, newerClaimed := s.cfg.Claimed()
 		logins, newerLogins := s.cfg.Logins()
 		orders, newerOrders := s.cfg.Orders()
 		doomed, newerDoomed := s.cfg.Doomed()
-		for _, w := range s.reconcile(news{wanted, node, health, content, devices, logins, orders, doomed}) {
+		for _, w := range s.reconcile(news{wanted, node, health, content, devices, claimed, logins, orders, doomed}) {
 			group.Go(func() { s.live(ctx, w) })
 		}
 		select {
@@ -247,6 +254,7 @@ func (s *Set) Run(ctx context.Context) error {
 		case <-newerHealth:
 		case <-newerContent:
 		case <-newerDevices:
+		case <-newerClaimed:
 		case <-newerLogins:
 		case <-newerOrders:
 		case <-newerDoomed:
@@ -306,6 +314,7 @@ type news struct {
 	health  map[types.UID]map[string]plan.Health
 	content map[types.UID]uint64
 	devices allocate.Supplies
+	claimed map[types.UID]map[string][]v1.ResourceStatus
 	logins  map[types.UID]uint64
 	orders  map[types.UID]*plan.Order
 	doomed  map[types.UID]map[string]bool
@@ -344,7 +353,7 @@ func (s *Set) inform(w *running, n news) {
 		SourcesReady: n.wanted.knows(d) || n.wanted.supersedes(d),
 		RuntimeUp:    n.node.RuntimeUp, RuntimeMessage: n.node.RuntimeMessage,
 		NetworkReady: n.node.NetworkReady, NetworkMessage: n.node.NetworkMessage,
-		Boot: s.cfg.Boot, Bond: allocate.BondOf(in.assigned, n.devices),
+		Boot: s.cfg.Boot, Bond: allocate.BondOf(in.assigned, n.devices), Claimed: n.claimed[w.uid],
 		Rival: s.rival(w), Verdict: w.verdict, Resize: w.resize, Order: stricter(w.preempted, n.orders[w.uid]), Staying: n.node.Staying,
 		Health: n.health[w.uid], Probing: n.health != nil, Content: n.content[w.uid], Logins: n.logins[w.uid], Keep: s.cfg.Keep, Doomed: n.doomed[w.uid], CrashCap: s.cfg.CrashCap,
 	})
