@@ -14,6 +14,7 @@ import (
 	"github.com/bosun-project/bosun/internal/content"
 	"github.com/bosun-project/bosun/internal/csi"
 	"github.com/bosun-project/bosun/internal/csinode"
+	"github.com/bosun-project/bosun/internal/host"
 	"github.com/bosun-project/bosun/internal/objects"
 	"github.com/bosun-project/bosun/internal/plugin"
 	"github.com/bosun-project/bosun/internal/staging"
@@ -24,6 +25,9 @@ import (
 func (a *Agent) buildStorage(made *volume.Config) {
 	a.drivers = csi.NewRegistry(0)
 	made.NodeName, made.Cluster, made.Drivers = a.host.Name, storageAPI{a.objects, a.member}, a.drivers
+	if a.host.SELinux {
+		made.SELinux = &volume.SELinux{File: host.FileLabel("/etc/selinux"), All: a.cfg.Gate("SELinuxMount")}
+	}
 	a.volumes = volume.New(*made)
 	a.volumes.Count()
 	a.plugins = plugin.New(plugin.Config{

@@ -154,7 +154,7 @@ func honouredGates() []string {
 		"GracefulNodeShutdownBasedOnPodPriority", "InPlacePodLevelResourcesVerticalScaling", "KubeletCrashLoopBackOffMax", "KubeletEnsureSecretPulledImages",
 		"KubeletServiceAccountTokenForCredentialProviders", "LoggingAlphaOptions",
 		"LoggingBetaOptions", "MemoryQoS", "NodeLogQuery", "PodCertificateRequest", "PodLevelResources", "PodLogsQuerySplitStreams", "QOSReserved",
-		"ReloadKubeletClientCAFile", "ReloadKubeletServerCertificateFile", "RestartAllContainersOnContainerExits", "RotateKubeletServerCertificate",
+		"ReloadKubeletClientCAFile", "ReloadKubeletServerCertificateFile", "RestartAllContainersOnContainerExits", "RotateKubeletServerCertificate", "SELinuxMount",
 	}
 }
 

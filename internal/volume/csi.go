@@ -38,6 +38,7 @@ type csiKind struct {
 	attach   time.Duration
 	register time.Duration
 	locks    locks
+	selinux  *SELinux
 	inUse    latest.Cell[[]v1.UniqueVolumeName]
 	orphans  latest.Cell[int]
 
@@ -61,7 +62,7 @@ func (v *Volumes) Restless(uid types.UID) bool {
 
 func newCSI(v *Volumes, cfg Config) *csiKind {
 	k := &csiKind{
-		volumes: v, node: cfg.NodeName, drivers: cfg.Drivers, cluster: cfg.Cluster, attach: cfg.AttachWait, register: cfg.DriverWait, loose: map[string]bool{},
+		volumes: v, node: cfg.NodeName, drivers: cfg.Drivers, cluster: cfg.Cluster, selinux: cfg.SELinux, attach: cfg.AttachWait, register: cfg.DriverWait, loose: map[string]bool{},
 		restless: map[types.UID]bool{}, grown: map[types.UID]string{}, waits: map[waiter]Wait{},
 	}
 	if k.attach <= 0 {
@@ -107,6 +108,8 @@ type driven struct {
 	// source is the persistent volume's; nil for one written into the pod.
 	source *v1.CSIPersistentVolumeSource
 	volume csi.Volume
+	// label is the SELinux label to mount with; empty if that is not to be done.
+	label string
 	// owned is the group that the agent gives the volume to; the driver may do that itself.
 	owned ownership
 }
@@ -198,6 +201,9 @@ func (k *csiKind) stage(ctx context.Context, r *request, d *driven, there bool) 
 	rel := filepath.Join(dir, csiStaging)
 	at = root.Join(rel)
 	done, err := mount.IsMountPoint(at)
+	if err == nil && done && !there {
+		done, err = k.relabelled(ctx, r, d, at)
+	}
 	if err != nil || done || there {
 		return at, err
 	}

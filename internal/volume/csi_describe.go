@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,6 +62,12 @@ func (k *csiKind) describe(ctx context.Context, r *request) (*driven, error) {
 		return nil, err
 	}
 	k.note(d, r.pod.UID)
+	if d.label, err = k.selinux.labelOf(r, d); err != nil {
+		return nil, err
+	}
+	if d.label != "" {
+		d.volume.Capability.MountOptions = append(slices.Clip(d.volume.Capability.MountOptions), contextOption(d.label))
+	}
 	return d, d.allowed()
 }
 

@@ -40,6 +40,8 @@ type Config struct {
 	AttachWait, DriverWait time.Duration
 	// MountProgram is mount(8), for file systems that the kernel cannot mount alone. Default "mount".
 	MountProgram string
+	// SELinux says how volumes get their labels; nil on a node without SELinux, and then nothing is done about labels.
+	SELinux *SELinux
 	// Content computes the files of a configMap, secret, downwardAPI or projected volume. It is asked at each setup and
 	// may wait for objects. If it is nil there is no API server, and only what shows the pod itself works.
 	Content func(context.Context, *v1.Pod, *v1.Volume) (content.Files, error)
