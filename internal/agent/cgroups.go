@@ -124,16 +124,16 @@ func (c *cgroups) do(ctx context.Context, operation string, work func(*cgroup.Tr
 	return err
 }
 
-func (c *cgroups) Ensure(ctx context.Context, p *v1.Pod) error {
-	return c.do(ctx, "create", func(tree *cgroup.Tree) error { return tree.Ensure(ctx, p) })
+func (c *cgroups) Ensure(ctx context.Context, p *v1.Pod, own bool) error {
+	return c.do(ctx, "create", func(tree *cgroup.Tree) error { return tree.Ensure(ctx, p, own) })
 }
 
-func (c *cgroups) Grow(ctx context.Context, p *v1.Pod) error {
-	return c.do(ctx, "update", func(tree *cgroup.Tree) error { return tree.Grow(ctx, p) })
+func (c *cgroups) Grow(ctx context.Context, p *v1.Pod, own bool) error {
+	return c.do(ctx, "update", func(tree *cgroup.Tree) error { return tree.Grow(ctx, p, own) })
 }
 
-func (c *cgroups) Settle(ctx context.Context, p *v1.Pod) error {
-	return c.do(ctx, "update", func(tree *cgroup.Tree) error { return tree.Settle(ctx, p) })
+func (c *cgroups) Settle(ctx context.Context, p *v1.Pod, own bool) error {
+	return c.do(ctx, "update", func(tree *cgroup.Tree) error { return tree.Settle(ctx, p, own) })
 }
 
 func (c *cgroups) Lost(ctx context.Context, p *v1.Pod) (bool, error) {

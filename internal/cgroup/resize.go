@@ -20,16 +20,16 @@ import (
 var ErrInUse = errors.New("more memory is in use than the new limit allows")
 
 // Grow raises the limits of a pod's cgroup to what the pod has now, and lowers none: so there is room for what its containers
-// had and for what they are to have (behaviour 226). A cgroup that is missing is made.
-func (t *Tree) Grow(ctx context.Context, pod *v1.Pod) error {
+// had and for what they are to have (behaviour 226). A cgroup that is missing is made. own is as for Ensure.
+func (t *Tree) Grow(ctx context.Context, pod *v1.Pod, own bool) error {
 	n, err := t.pod(pod)
 	if err != nil || t.flat {
 		return err
 	}
 	if !t.exists(n) {
-		return t.Ensure(ctx, pod)
+		return t.Ensure(ctx, pod, own)
 	}
-	r, err := t.raised(n, resizable(PodResources(pod, t.opts)))
+	r, err := t.raised(n, resizable(t.resources(pod, own)))
 	if err == nil {
 		err = t.set(n, r)
 	}
@@ -40,11 +40,12 @@ func (t *Tree) Grow(ctx context.Context, pod *v1.Pod) error {
 }
 
 // Settle gives a pod's cgroup the limits of what the pod has now. A memory limit below the present use is ErrInUse.
-func (t *Tree) Settle(ctx context.Context, pod *v1.Pod) error {
+// own is as for Ensure.
+func (t *Tree) Settle(ctx context.Context, pod *v1.Pod, own bool) error {
 	if t.flat {
 		return nil
 	}
-	return t.Update(ctx, pod, resizable(PodResources(pod, t.opts)))
+	return t.Update(ctx, pod, resizable(t.resources(pod, own)))
 }
 
 // resizable are the limits that can change while a pod runs.

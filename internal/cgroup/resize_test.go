@@ -24,34 +24,34 @@ func TestGrowAndSettle(t *testing.T) {
 			t.Errorf("%s: %s, want %s", when, got, want)
 		}
 	}
-	if err := tree.Grow(t.Context(), podOf("cpu=1 memory=100/cpu=1 memory=100")); err != nil { // makes it
+	if err := tree.Grow(t.Context(), podOf("cpu=1 memory=100/cpu=1 memory=100"), false); err != nil { // makes it
 		t.Fatal(err)
 	}
 	check("made", "39, 100000 100000, 100")
-	if err := tree.Grow(t.Context(), podOf("cpu=2 memory=50/cpu=2 memory=50")); err != nil {
+	if err := tree.Grow(t.Context(), podOf("cpu=2 memory=50/cpu=2 memory=50"), false); err != nil {
 		t.Fatal(err)
 	}
 	check("grown", "79, 200000 100000, 100")
-	if err := tree.Grow(t.Context(), podOf("cpu=1 memory=50/cpu=1 memory=50")); err != nil {
+	if err := tree.Grow(t.Context(), podOf("cpu=1 memory=50/cpu=1 memory=50"), false); err != nil {
 		t.Fatal(err)
 	}
 	check("nothing grows", "79, 200000 100000, 100")
 	say("memory.current", "60\n")
 	less := podOf("cpu=1 memory=50/cpu=1 memory=50")
-	if err := tree.Settle(t.Context(), less); !errors.Is(err, ErrInUse) {
+	if err := tree.Settle(t.Context(), less, false); !errors.Is(err, ErrInUse) {
 		t.Errorf("Settle below what is used = %v, want ErrInUse", err)
 	}
 	say("memory.stat", "anon 1\ninactive_file 20\n")
-	if err := tree.Settle(t.Context(), less); err != nil {
+	if err := tree.Settle(t.Context(), less, false); err != nil {
 		t.Error(err)
 	}
 	check("settled", "39, 100000 100000, 50")
-	if err := tree.Grow(t.Context(), podOf("cpu=1/")); err != nil { // burstable: another cgroup
+	if err := tree.Grow(t.Context(), podOf("cpu=1/"), false); err != nil { // burstable: another cgroup
 		t.Error(err)
 	}
 	say("cpu.max", "max 100000")
 	say("memory.max", "max")
-	if err := tree.Grow(t.Context(), podOf("cpu=3 memory=70/cpu=3 memory=70")); err != nil {
+	if err := tree.Grow(t.Context(), podOf("cpu=3 memory=70/cpu=3 memory=70"), false); err != nil {
 		t.Error(err)
 	}
 	check("no limit stays none", "118, max 100000, max")

@@ -230,13 +230,14 @@ func (t *Tree) Protect(_ context.Context, all, burstable int64) error {
 	return nil
 }
 
-// Ensure makes a pod's cgroup, and the tree above it if that is missing, and writes its limits (behaviours 205, 364).
-func (t *Tree) Ensure(ctx context.Context, pod *v1.Pod) error {
+// Ensure makes a pod's cgroup, and the tree above it if that is missing, and writes its limits (behaviours 205, 364). own tells that
+// containers of it have processors of their own: then the time it may use of processors is not limited (behaviour 218).
+func (t *Tree) Ensure(ctx context.Context, pod *v1.Pod, own bool) error {
 	n, err := t.pod(pod)
 	if err != nil || t.flat {
 		return err
 	}
-	r := PodResources(pod, t.opts)
+	r := t.resources(pod, own)
 	err = t.set(n, r)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err = t.EnsureQOS(ctx); err == nil {
@@ -247,6 +248,12 @@ func (t *Tree) Ensure(ctx context.Context, pod *v1.Pod) error {
 		return fmt.Errorf("make cgroup of pod %s/%s: %w", pod.Namespace, pod.Name, err)
 	}
 	return nil
+}
+
+func (t *Tree) resources(pod *v1.Pod, own bool) Resources {
+	o := t.opts
+	o.NoQuota = o.NoQuota || own
+	return PodResources(pod, o)
 }
 
 // Lost tells whether a pod, which is to have a cgroup, has it in no hierarchy: it was made for another driver or root.

@@ -90,7 +90,7 @@ func TestLost(t *testing.T) {
 	if !tree.Lost(pod) {
 		t.Error("a pod whose cgroup was not made yet has one")
 	}
-	if err := tree.Ensure(t.Context(), pod); err != nil {
+	if err := tree.Ensure(t.Context(), pod, false); err != nil {
 		t.Fatal(err)
 	}
 	if tree.Lost(pod) {
@@ -113,7 +113,7 @@ func TestV2Tree(t *testing.T) {
 	pod := podOf("cpu=500m memory=64Mi hugepages-2Mi=2Mi/cpu=1 memory=64Mi hugepages-2Mi=2Mi")
 	tree.opts = Options{PidsLimit: 50, PageSizes: []string{"2MB"}}
 	for range 2 { // again, as after a crash
-		if err := tree.Ensure(t.Context(), pod); err != nil {
+		if err := tree.Ensure(t.Context(), pod, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -201,7 +201,7 @@ func TestProtect(t *testing.T) {
 	sure.UID, soft.UID = "sure", "soft"
 	pods := []*v1.Pod{sure, soft, podOf("")}
 	for _, p := range pods {
-		if err := tree.Ensure(t.Context(), p); err != nil {
+		if err := tree.Ensure(t.Context(), p, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -220,10 +220,10 @@ func TestProtect(t *testing.T) {
 	check(map[string]string{".": "150 50", "burstable": "0 50", "besteffort": "0 0", "podsure": "100 0", "burstable/podsoft": "0 50"})
 	more := podOf("memory=70")
 	more.UID = "soft"
-	if err := tree.Grow(t.Context(), more); err != nil {
+	if err := tree.Grow(t.Context(), more, false); err != nil {
 		t.Fatal(err)
 	}
-	if err := tree.Settle(t.Context(), more); err != nil {
+	if err := tree.Settle(t.Context(), more, false); err != nil {
 		t.Fatal(err)
 	}
 	check(map[string]string{"burstable/podsoft": "0 70"})
@@ -240,7 +240,7 @@ func TestFlat(t *testing.T) {
 	if _, err := tree.EnsureQOS(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	err := errors.Join(tree.Ensure(t.Context(), pod), tree.SetNodeLimits(t.Context(), Resources{Memory: 1}), tree.SetBurstableShares(t.Context(), 5), tree.Remove(t.Context(), pod.UID))
+	err := errors.Join(tree.Ensure(t.Context(), pod, false), tree.SetNodeLimits(t.Context(), Resources{Memory: 1}), tree.SetBurstableShares(t.Context(), 5), tree.Remove(t.Context(), pod.UID))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +261,7 @@ func TestV2Update(t *testing.T) {
 	if err := tree.Update(t.Context(), pod, Resources{Memory: 5}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Update of a pod without cgroup = %v", err)
 	}
-	if err := tree.Ensure(t.Context(), pod); err != nil { // makes the tree above as well
+	if err := tree.Ensure(t.Context(), pod, false); err != nil { // makes the tree above as well
 		t.Fatal(err)
 	}
 	dir := filepath.Join(root, "kubepods", "burstable", "poduid-1")
@@ -287,7 +287,7 @@ func TestUIDsThatArePathsAreRefused(t *testing.T) {
 	pod := podOf("")
 	for _, uid := range []types.UID{"../../x", "a/b", "", ".."} {
 		pod.UID = uid
-		if err := tree.Ensure(t.Context(), pod); err == nil || !strings.Contains(err.Error(), "metadata.uid") {
+		if err := tree.Ensure(t.Context(), pod, false); err == nil || !strings.Contains(err.Error(), "metadata.uid") {
 			t.Errorf("Ensure(%q) = %v", uid, err)
 		}
 		if err := tree.Remove(t.Context(), uid); err == nil {
@@ -342,7 +342,7 @@ func TestRealLimits(t *testing.T) {
 	pod := podOf("cpu=500m memory=64Mi/cpu=1 memory=64Mi")
 	tree.opts = Options{PidsLimit: 50, PageSizes: []string{"2MB", "1GB"}}
 	for range 2 {
-		if err := tree.Ensure(t.Context(), pod); err != nil {
+		if err := tree.Ensure(t.Context(), pod, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -447,7 +447,7 @@ func copyCpuset(t *testing.T, top, dir string) {
 func TestRemoveKillsWhatIsLeft(t *testing.T) {
 	tree := realTree(t)
 	pod := podOf("")
-	if err := tree.Ensure(t.Context(), pod); err != nil {
+	if err := tree.Ensure(t.Context(), pod, false); err != nil {
 		t.Fatal(err)
 	}
 	cmd := startIn(t, tree, pod)
@@ -465,7 +465,7 @@ func TestRemoveKillsWhatIsLeft(t *testing.T) {
 func TestRemoveKillsFrozenProcesses(t *testing.T) {
 	tree := realTree(t)
 	pod := podOf("")
-	if err := tree.Ensure(t.Context(), pod); err != nil {
+	if err := tree.Ensure(t.Context(), pod, false); err != nil {
 		t.Fatal(err)
 	}
 	cmd := startIn(t, tree, pod)
@@ -499,7 +499,7 @@ func TestRealUnified(t *testing.T) {
 	tree := realTreeOn(t, func(l layout) layout { return layout{v2: true, all: l.all[i : i+1]} })
 	pod := podOf("cpu=1 hugepages-2Mi=2Mi/hugepages-2Mi=2Mi")
 	tree.opts.PageSizes = []string{"2MB", "3MB"} // there are none of 3 MB anywhere
-	if err := tree.Ensure(t.Context(), pod); err != nil {
+	if err := tree.Ensure(t.Context(), pod, false); err != nil {
 		t.Fatal(err)
 	}
 	if dir := tree.Dir("hugetlb", pod); dir != "" {
@@ -549,7 +549,7 @@ func BenchmarkEnsureRemove(b *testing.B) {
 	tree.opts = Options{PidsLimit: 50}
 	b.Run("ensure", func(b *testing.B) {
 		for range b.N {
-			if err := tree.Ensure(b.Context(), pod); err != nil {
+			if err := tree.Ensure(b.Context(), pod, false); err != nil {
 				b.Fatal(err)
 			}
 			b.StopTimer()
@@ -561,7 +561,7 @@ func BenchmarkEnsureRemove(b *testing.B) {
 	})
 	b.Run("again", func(b *testing.B) {
 		for range b.N {
-			if err := tree.Ensure(b.Context(), pod); err != nil {
+			if err := tree.Ensure(b.Context(), pod, false); err != nil {
 				b.Fatal(err)
 			}
 		}

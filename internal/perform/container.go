@@ -27,6 +27,7 @@ func (x *Performer) createContainer(ctx context.Context, d *pod.Desired, e plan.
 	if err != nil {
 		return nil, translate.Refusal(err)
 	}
+	x.pin(in, e.Container, seen)
 	config, err := translate.Container(d, e.Container, e.Attempt, seen.Memory.Session.Images[e.Container], &node, in)
 	if err != nil {
 		return nil, err
@@ -42,6 +43,7 @@ func (x *Performer) createContainer(ctx context.Context, d *pod.Desired, e plan.
 	if err != nil {
 		return nil, err
 	}
+	x.placed(d.UID(), id, in)
 	var mounted []string
 	for _, m := range config.Mounts {
 		if m.Image != nil {

@@ -212,15 +212,15 @@ func (i images) Ensure(_ context.Context, _ *v1.Pod, c *v1.Container, held strin
 
 type cgroups struct{ *world }
 
-func (c cgroups) Ensure(context.Context, *v1.Pod) error { return c.did("EnsureCgroup") }
+func (c cgroups) Ensure(context.Context, *v1.Pod, bool) error { return c.did("EnsureCgroup") }
 
 func (c cgroups) Lost(context.Context, *v1.Pod) (bool, error) {
 	return c.lost, c.did("LostCgroup")
 }
 
-func (c cgroups) Grow(context.Context, *v1.Pod) error { return c.did("GrowCgroup") }
+func (c cgroups) Grow(context.Context, *v1.Pod, bool) error { return c.did("GrowCgroup") }
 
-func (c cgroups) Settle(context.Context, *v1.Pod) error { return c.did("SettleCgroup") }
+func (c cgroups) Settle(context.Context, *v1.Pod, bool) error { return c.did("SettleCgroup") }
 
 func (c cgroups) Parent(p *v1.Pod) string { return "/kubepods/pod" + string(p.UID) }
 

@@ -33,9 +33,9 @@ func (x *Performer) makePod(ctx context.Context, d *pod.Desired, seen plan.Seen)
 		break
 	}
 	if seen.Memory.Kept.Resizing != nil {
-		return attempts, "", x.cfg.Cgroups.Grow(ctx, d.Pod)
+		return attempts, "", x.cfg.Cgroups.Grow(ctx, d.Pod, owns(seen))
 	}
-	return attempts, "", x.cfg.Cgroups.Ensure(ctx, d.Pod)
+	return attempts, "", x.cfg.Cgroups.Ensure(ctx, d.Pod, owns(seen))
 }
 
 func (x *Performer) setupVolume(ctx context.Context, d *pod.Desired, e plan.Effect) error {

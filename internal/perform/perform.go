@@ -62,12 +62,13 @@ type Claims interface {
 
 // Cgroups keeps the cgroups of pods.
 type Cgroups interface {
-	Ensure(ctx context.Context, p *v1.Pod) error
+	// Ensure makes a pod's cgroup. own tells that containers of it have processors of their own.
+	Ensure(ctx context.Context, p *v1.Pod, own bool) error
 	// Lost tells whether nothing is there of a pod's cgroup.
 	Lost(ctx context.Context, p *v1.Pod) (bool, error)
 	// Grow raises limits to what the pod has now and lowers none; Settle sets them to just that.
-	Grow(ctx context.Context, p *v1.Pod) error
-	Settle(ctx context.Context, p *v1.Pod) error
+	Grow(ctx context.Context, p *v1.Pod, own bool) error
+	Settle(ctx context.Context, p *v1.Pod, own bool) error
 	// Parent is the pod's cgroup in the words of the cgroup driver.
 	Parent(p *v1.Pod) string
 	Remove(ctx context.Context, uid types.UID) error
@@ -126,6 +127,8 @@ type Config struct {
 	Objects Objects
 	// Claims is nil on a node without an API server: static pods have none.
 	Claims Claims
+	// Processors is nil where no container can have processors of its own.
+	Processors Processors
 	// Node returns the node's settings, with the resolver file read anew.
 	Node func() translate.Node
 	// Allocatable is what the node can give to pods, for resource fields.
@@ -177,7 +180,7 @@ func (x *Performer) Do(ctx context.Context, d *pod.Desired, e plan.Effect, seen 
 	case plan.ReadEnd:
 		o.Report, err = x.readEnd(ctx, d, e, seen)
 	case plan.UpdateContainer:
-		err = x.updateContainer(ctx, d, e)
+		err = x.updateContainer(ctx, d, e, seen)
 	case plan.GrowPod, plan.SettlePod:
 		err = x.resizePod(ctx, d, e, seen)
 	case plan.TakeDevices:

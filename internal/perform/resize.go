@@ -20,13 +20,13 @@ type Resizer interface {
 
 // updateContainer changes what a container may use. Less memory than it uses is refused here: not every kernel would refuse it,
 // some would kill (behaviour 227).
-func (x *Performer) updateContainer(ctx context.Context, d *pod.Desired, e plan.Effect) error {
+func (x *Performer) updateContainer(ctx context.Context, d *pod.Desired, e plan.Effect, seen plan.Seen) error {
 	spec, _ := pod.FindContainer(d.Pod, e.Container)
 	if spec == nil {
 		return noContainer(d, e)
 	}
 	node := x.cfg.Node()
-	resources := translate.ContainerResize(d, spec, &node)
+	resources := translate.ContainerResize(d, spec, &node, !ownCPUs(seen, e.Container).Empty())
 	if limit := resources.MemoryLimitInBytes; e.Lowers && limit > 0 {
 		stats, err := x.cfg.Resizer.ContainerStats(ctx, e.ID)
 		if err != nil {
@@ -46,7 +46,7 @@ func (x *Performer) resizePod(ctx context.Context, d *pod.Desired, e plan.Effect
 	if e.Kind == plan.GrowPod {
 		change = x.cfg.Cgroups.Grow
 	}
-	if err := change(ctx, d.Pod); err != nil {
+	if err := change(ctx, d.Pod, owns(seen)); err != nil {
 		return err
 	}
 	if sandbox := plan.Sandbox(d, seen.Observed); sandbox != nil {

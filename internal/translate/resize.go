@@ -9,9 +9,10 @@ import (
 )
 
 // ContainerResize is what the runtime is told when the CPU and memory of a container change while it is there. It leaves alone
-// what cannot change then; a limit that is no more is lifted (behaviour 226).
-func ContainerResize(d *pod.Desired, c *v1.Container, n *Node) *runtimeapi.LinuxContainerResources {
-	out := Resources(d, c, n, &Inputs{})
+// what cannot change then; a limit that is no more is lifted (behaviour 226). own tells that it has
+// processors of its own.
+func ContainerResize(d *pod.Desired, c *v1.Container, n *Node, own bool) *runtimeapi.LinuxContainerResources {
+	out := Resources(d, c, n, &Inputs{NoCPUQuota: own})
 	out.OomScoreAdj, out.HugepageLimits = 0, nil
 	if out.MemoryLimitInBytes == 0 {
 		out.MemoryLimitInBytes = -1

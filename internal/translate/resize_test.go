@@ -24,18 +24,18 @@ func TestResize(t *testing.T) {
 	}}
 	d := &pod.Desired{Pod: p, Source: pod.FromAPI}
 	node := &translate.Node{CPUCFSQuota: true, CgroupVersion: 2, MemoryCapacity: 1 << 30, HugePageSizes: []int64{2 << 20}, Swap: translate.Swap{Controller: true}}
-	both := translate.ContainerResize(d, &p.Spec.Containers[0], node)
+	both := translate.ContainerResize(d, &p.Spec.Containers[0], node, false)
 	if both.CpuShares != 102 || both.CpuQuota != 20000 || both.MemoryLimitInBytes != 64<<20 || both.Unified["memory.swap.max"] != "0" {
 		t.Errorf("limits: %v", both)
 	}
 	if both.OomScoreAdj != 0 || len(both.HugepageLimits) > 0 {
 		t.Errorf("it tells of what cannot change: %v", both)
 	}
-	if open := translate.ContainerResize(d, &p.Spec.Containers[1], node); open.CpuQuota != -1 || open.MemoryLimitInBytes != -1 {
+	if open := translate.ContainerResize(d, &p.Spec.Containers[1], node, false); open.CpuQuota != -1 || open.MemoryLimitInBytes != -1 {
 		t.Errorf("no limits: %v", open)
 	}
 	node.CgroupVersion = 1
-	if open := translate.ContainerResize(d, &p.Spec.Containers[1], node); open.MemorySwapLimitInBytes != -1 {
+	if open := translate.ContainerResize(d, &p.Spec.Containers[1], node, false); open.MemorySwapLimitInBytes != -1 {
 		t.Errorf("no limits with cgroup v1: %v", open)
 	}
 	overhead, whole := translate.PodResize(p, node)
