@@ -43,7 +43,7 @@ var floors = map[string]floor{
 	"image": outside, "ledger": outside, "machine": outside, "metrics": outside, "mount": outside, "podfs": outside, "preflight": outside, "process": outside, "runtime": outside,
 	"safepath": outside, "signals": outside, "stats": outside, "systemd": outside, "trace": outside, "userns": outside, "volume": outside,
 
-	"certs": loops, "cleanup": loops, "csinode": loops, "events": loops, "heartbeat": loops, "keep": loops, "limits": loops, "mirror": loops, "objects": loops, "observe": loops, "perform": loops, "plugin": loops, "pressure": loops, "probe": loops, "resourceslices": loops,
+	"certs": loops, "cleanup": loops, "csinode": loops, "events": loops, "heartbeat": loops, "keep": loops, "limits": loops, "mirror": loops, "objects": loops, "observe": loops, "perform": loops, "pin": loops, "plugin": loops, "pressure": loops, "probe": loops, "resourceslices": loops,
 	"report": loops, "shutdown": loops, "source": loops, "staging": loops, "stock": loops, "timeline": loops, "worker": loops,
 
 	"nodeapi": faces, "podresources": faces, "serve": faces,

@@ -12,6 +12,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/bosun-project/bosun/internal/allocate"
 	"github.com/bosun-project/bosun/internal/certs"
 	"github.com/bosun-project/bosun/internal/cleanup"
 	"github.com/bosun-project/bosun/internal/config"
@@ -33,6 +34,7 @@ import (
 	"github.com/bosun-project/bosun/internal/note"
 	"github.com/bosun-project/bosun/internal/objects"
 	"github.com/bosun-project/bosun/internal/observe"
+	"github.com/bosun-project/bosun/internal/pin"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/plugin"
 	"github.com/bosun-project/bosun/internal/pressure"
@@ -130,7 +132,11 @@ type Agent struct {
 	stats   *stats.Reader
 	prober  *probe.Loop
 	cgroups *cgroups
-	limits  *limits.Loop
+	// rules say what pods get for themselves; nil where that is nothing. pins keeps containers on their processors; nil where none can have
+	// any of its own.
+	rules  *allocate.Rules
+	pins   *pin.Loop
+	limits *limits.Loop
 	// shutdown is nil when pods get no time to end when the machine goes down.
 	shutdown *shutdown.Loop
 	pressure *pressure.Loop
@@ -227,13 +233,17 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 	if err := a.buildDevices(); err != nil {
 		return err
 	}
+	adopted, err := a.buildPins(remembered)
+	if err != nil {
+		return err
+	}
 	performer, err := a.buildPerformer(ctx)
 	if err != nil {
 		return err
 	}
 	a.set = worker.New(worker.Config{
 		Doer: a.doer(performer), Ledger: a.ledger, Judge: a.judge, Room: a.resizable, Wanted: a.wanted.Get, Node: a.facts.Get, LeaveStrays: o.LeaveStrays,
-		Remembered: remembered, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
+		Remembered: remembered, Adopted: adopted, Judged: a.judged, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
 		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health, Content: a.contentRevisions, Claimed: a.claimed.Get, Devices: a.stock.Supplies().Get, Boot: host.Who().BootID, Logins: a.loginRevisions, Orders: a.ordered.Get,
 		Keep: keepDead(a.cfg), Doomed: a.doomed,
 		Rejected: a.metrics.Rejected, Restarted: a.metrics.Restarted, Resized: a.metrics.Resized,

@@ -132,7 +132,7 @@ func (a *Agent) buildPerformer(ctx context.Context) (*perform.Performer, error) 
 		Cgroups:    a.cgroups,
 		Files:      files,
 		Hooks:      hooks{hook.New(hook.Config{Runtime: commands{a.client}, Version: version, Notes: a.note}), a.metrics},
-		Namespaces: a.ids, Devices: a.stock, Claims: claims,
+		Namespaces: a.ids, Processors: a.processors(), Devices: a.stock, Claims: claims,
 		Node: a.settings.node, Allocatable: a.settings.allocatable, HostsFile: hostsFile, Notes: a.note,
 	})
 	return performer, nil

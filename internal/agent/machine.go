@@ -28,6 +28,9 @@ func (a *Agent) machine() []actor {
 	if *a.cfg.Kubelet.ResolverConfig != "" {
 		parts = append(parts, actor{"resolver file", a.checkResolver})
 	}
+	if a.pins != nil {
+		parts = append(parts, actor{"processors of containers", a.pins.Run})
+	}
 	if a.member != nil {
 		parts = append(parts, actor{"families of addresses", a.followFamilies})
 	}

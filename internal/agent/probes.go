@@ -99,7 +99,7 @@ func (a *Agent) judge(candidate *pod.Desired, staying []*pod.Desired, held []*al
 	node := admission.Node{
 		Name: a.host.Name, Allocatable: a.settings.allocatable, MaxPods: a.room.MaxPods, Kernel: a.host.Kernel,
 		Declared: a.declares(), Flat: a.cfg.Kubelet.CgroupsPerQOS != nil && !*a.cfg.Kubelet.CgroupsPerQOS,
-		AllowedUnsafeSysctls: a.cfg.Kubelet.AllowedUnsafeSysctls, Handlers: h.Handlers, Features: h.Features, Held: held,
+		AllowedUnsafeSysctls: a.cfg.Kubelet.AllowedUnsafeSysctls, Handlers: h.Handlers, Features: h.Features, Held: held, Rules: a.rules,
 	}
 	down, _ := a.goingDown()
 	node.ShuttingDown = down.Down()
@@ -113,5 +113,10 @@ func (a *Agent) judge(candidate *pod.Desired, staying []*pod.Desired, held []*al
 	node.Devices = allocate.ChooseDevices(allocate.DeviceNode{
 		Supplies: a.stock.Supplies().Value(), Held: held, Patient: candidate.Static(), Now: time.Now(), Prefer: a.stock.Prefer,
 	})
-	return admission.Judge(candidate, staying, node)
+	began := time.Now()
+	v := admission.Judge(candidate, staying, node)
+	if a.rules != nil && a.rules.Topology.Asks() {
+		a.metrics.PlaceTook(time.Since(began))
+	}
+	return v
 }

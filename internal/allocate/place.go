@@ -26,6 +26,30 @@ func (r *Rules) Idle() bool {
 	return r == nil || !r.CPU.Static && !r.Memory.Static && !r.Topology.Asks()
 }
 
+// Asks counts the containers of a pod that ask for processors, and for memory of certain NUMA nodes.
+func (r *Rules) Asks(p *v1.Pod) (cpus, memory int) {
+	if r.Idle() || !mayOwn(p) {
+		return 0, 0
+	}
+	x, y := newProcessors(&r.Machine, r.CPU, nil), newMemory(&r.Machine, r.Memory, nil)
+	for _, list := range [][]v1.Container{p.Spec.InitContainers, p.Spec.Containers} {
+		for i := range list {
+			if x.request(&list[i]) > 0 {
+				cpus++
+			}
+			if len(y.request(&list[i])) > 0 {
+				memory++
+			}
+		}
+	}
+	return cpus, memory
+}
+
+// mayOwn tells whether containers of a pod may have processors and memory for themselves. Those of pods with resources as a whole may not.
+func mayOwn(p *v1.Pod) bool {
+	return qos.ClassOf(p) == v1.PodQOSGuaranteed && !helper.IsPodLevelResourcesSet(p)
+}
+
 // Choice is the choice of devices for the containers of one pod, one after the other in the order in which they begin.
 type Choice interface {
 	// Offers are the places from which the devices of the next container can come, on a machine of these NUMA nodes.
@@ -46,7 +70,7 @@ func Place(p *v1.Pod, r *Rules, held []*Assigned, choice Choice) (*Assigned, *Ob
 	d := &draft{
 		pod: p, rules: r, devices: choice,
 		cpus: newProcessors(&r.Machine, r.CPU, held), memory: newMemory(&r.Machine, r.Memory, held),
-		own: qos.ClassOf(p) == v1.PodQOSGuaranteed && !helper.IsPodLevelResourcesSet(p),
+		own: mayOwn(p),
 	}
 	var place Hint
 	if r.Topology.Asks() && r.Topology.WholePod {

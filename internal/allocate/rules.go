@@ -25,10 +25,23 @@ func RulesOf(m Machine, c *config.Config, evicts int64) (*Rules, error) {
 	cpu, noCPU := cpusOf(m, c)
 	memory, noMemory := memoryOf(m, c, evicts)
 	r.CPU, r.Memory = cpu, memory
-	if r.CPU.BySocket && k.TopologyManagerPolicy == PolicySingleNode {
-		noCPU = errors.Join(noCPU, errors.New("cpuManagerPolicyOptions: align-by-socket cannot be used with topologyManagerPolicy single-numa-node"))
+	return r, errors.Join(noCPU, r.CPU.clash(k.TopologyManagerPolicy), noMemory)
+}
+
+// clash says which options contradict each other.
+func (r CPURules) clash(topology string) error {
+	var wrong []error
+	refuse := func(both bool, one, other string) {
+		if both {
+			wrong = append(wrong, fmt.Errorf("cpuManagerPolicyOptions: %s cannot be used with %s", one, other))
+		}
 	}
-	return r, errors.Join(noCPU, noMemory)
+	refuse(r.BySocket && topology == PolicySingleNode, "align-by-socket", "topologyManagerPolicy single-numa-node")
+	refuse(r.AcrossCores && r.FullCores, "distribute-cpus-across-cores", "full-pcpus-only")
+	refuse(r.AcrossCores && r.AcrossNodes, "distribute-cpus-across-cores", "distribute-cpus-across-numa")
+	refuse(r.AlignCaches && r.AcrossCores, "prefer-align-cpus-by-uncorecache", "distribute-cpus-across-cores")
+	refuse(r.AlignCaches && r.AcrossNodes, "prefer-align-cpus-by-uncorecache", "distribute-cpus-across-numa")
+	return errors.Join(wrong...)
 }
 
 func topologyOf(m Machine, c *config.Config) Topology {

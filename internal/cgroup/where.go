@@ -1,6 +1,14 @@
 package cgroup
 
-import v1 "k8s.io/api/core/v1"
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+)
 
 // Holder is the path, below each cgroup mount, of the cgroup in which the runtime makes a pod's containers, for those who read
 // statistics. own tells whether it holds nothing else. The path is empty if the runtime chooses.
@@ -22,4 +30,40 @@ func (t *Tree) Classes() []string {
 		return nil
 	}
 	return []string{t.root.Kubepods().Path(t.driver), t.root.QOS(v1.PodQOSBurstable).Path(t.driver), t.root.QOS(v1.PodQOSBestEffort).Path(t.driver)}
+}
+
+// CPUs reads on which processors the kernel lets a container of a pod run (cpuset.cpus); empty if it is bound to none of its own. The error is
+// fs.ErrNotExist if the container has no cgroup, or processors are not managed.
+func (t *Tree) CPUs(pod *v1.Pod, id string) (string, error) {
+	n, err := t.pod(pod)
+	if err != nil {
+		return "", err
+	}
+	if t.flat {
+		n = t.root
+	}
+	for i := range t.layout.all {
+		h := &t.layout.all[i]
+		if h.unified != t.layout.v2 {
+			continue
+		}
+		dir := t.path(h, n)
+		if _, err := os.Stat(filepath.Join(dir, "cpuset.cpus")); err != nil {
+			continue
+		}
+		found, err := os.ReadDir(dir)
+		if err != nil {
+			return "", fmt.Errorf("look for the cgroup of container %s: %w", id, err)
+		}
+		for _, e := range found {
+			if e.IsDir() && strings.Contains(e.Name(), id) && !strings.HasPrefix(e.Name(), "crio-conmon-") {
+				text, err := os.ReadFile(filepath.Join(dir, e.Name(), "cpuset.cpus"))
+				if err != nil {
+					return "", fmt.Errorf("read the processors of container %s: %w", id, err)
+				}
+				return strings.TrimSpace(string(text)), nil
+			}
+		}
+	}
+	return "", fmt.Errorf("the processors of container %s: %w", id, fs.ErrNotExist)
 }

@@ -51,6 +51,7 @@ type Metrics struct {
 	registry, slis *prometheus.Registry
 	probes         probes
 	resizes        resizes
+	pins           pins
 	evictions      evictions
 	devices        devices
 	podResources   podResources
@@ -89,6 +90,7 @@ func New(cfg Config) *Metrics {
 	m.families, m.probes, m.evictions = newFamilies(maker{m.registry}), newProbes(), newEvictions(maker{m.registry})
 	m.resizes, m.devices = newResizes(maker{m.registry}), newDevices(maker{m.registry})
 	m.podResources = newPodResources(maker{m.registry})
+	m.pins = newPins(maker{m.registry})
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.shutdowns(cfg.Shutdown)
 	if cfg.Pods != nil {

@@ -79,6 +79,7 @@ func busy() *Metrics {
 	m.Operation("stop_container", time.Second, errors.New("no"))
 	m.Note(note.Note{Reason: reason.LifecycleHTTPFallback})
 	m.Note(note.Note{Reason: reason.Started})
+	pinned(m)
 	m.Rejected("OutOfcpu")
 	m.Evicted("memory.available", time.Second)
 	m.Restarted(a)

@@ -35,6 +35,8 @@ type Room struct {
 	MaxPods int
 	// SystemReserved and KubeReserved are what is kept back, as it counts here: PIDs too.
 	SystemReserved, KubeReserved v1.ResourceList
+	// Eviction is what has to stay free lest pods are evicted at once, whether or not it is kept back.
+	Eviction v1.ResourceList
 	// Enforced tells whether pods are held to what is left after these two (enforceNodeAllocatable names pods).
 	Enforced bool
 	// Reserves are the cgroups that the reservations are enforced on (behaviour 210).
@@ -79,9 +81,10 @@ func RoomOf(m Machine, c *config.Config) Room {
 			take(r.Allocatable, v1.ResourceMemory, q)
 		}
 	}
+	r.Eviction = evictionReserve(k.EvictionHard, r.Capacity)
 	kept := []v1.ResourceList{r.SystemReserved, r.KubeReserved}
 	if !c.EvictionOutsideAllocatable {
-		kept = append(kept, evictionReserve(k.EvictionHard, r.Capacity))
+		kept = append(kept, r.Eviction)
 	}
 	for _, list := range kept {
 		for name, q := range list {

@@ -43,7 +43,7 @@ func (x *Performer) createContainer(ctx context.Context, d *pod.Desired, e plan.
 	if err != nil {
 		return nil, err
 	}
-	x.placed(d.UID(), id, in)
+	x.placed(id, in)
 	var mounted []string
 	for _, m := range config.Mounts {
 		if m.Image != nil {

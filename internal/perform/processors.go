@@ -1,8 +1,6 @@
 package perform
 
 import (
-	"k8s.io/apimachinery/pkg/types"
-
 	"github.com/bosun-project/bosun/internal/allocate"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/translate"
@@ -13,7 +11,7 @@ type Processors interface {
 	// Shared are these processors as the runtime has to be told of them; empty if that is all there are.
 	Shared() string
 	// Placed is told on which processors a container was made, once the runtime has it.
-	Placed(uid types.UID, id, cpus string)
+	Placed(id, cpus string)
 }
 
 // ownCPUs are the processors that a container has for itself.
@@ -34,8 +32,8 @@ func (x *Performer) pin(in *translate.Inputs, container string, seen plan.Seen) 
 }
 
 // placed tells on which processors a container was made.
-func (x *Performer) placed(uid types.UID, id string, in *translate.Inputs) {
+func (x *Performer) placed(id string, in *translate.Inputs) {
 	if x.cfg.Processors != nil {
-		x.cfg.Processors.Placed(uid, id, in.CPUs)
+		x.cfg.Processors.Placed(id, in.CPUs)
 	}
 }
