@@ -39,7 +39,7 @@ var floors = map[string]floor{
 	"admission": rules, "allocate": rules, "backoff": rules, "collect": rules, "content": rules, "environ": rules, "evict": rules, "exposition": rules, "handler": rules, "health": rules, "manifest": rules,
 	"narrate": rules, "nodestatus": rules, "plan": rules, "qos": rules, "status": rules, "translate": rules,
 
-	"access": outside, "ask": outside, "boxruntime": outside, "cgroup": outside, "cluster": outside, "containerlog": outside, "device": outside, "credential": outside, "csi": outside, "dra": outside, "hook": outside, "host": outside, "iptables": outside, "kmsg": outside,
+	"access": outside, "ask": outside, "boxruntime": outside, "cgroup": outside, "cluster": outside, "containerlog": outside, "device": outside, "credential": outside, "csi": outside, "dra": outside, "given": outside, "hook": outside, "host": outside, "iptables": outside, "kmsg": outside,
 	"image": outside, "ledger": outside, "machine": outside, "metrics": outside, "mount": outside, "podfs": outside, "preflight": outside, "process": outside, "runtime": outside,
 	"safepath": outside, "signals": outside, "stats": outside, "systemd": outside, "trace": outside, "userns": outside, "volume": outside,
 

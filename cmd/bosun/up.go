@@ -35,8 +35,8 @@ func upCommand() *cobra.Command {
 			if err != nil || cfg == nil {
 				return err
 			}
-			if len(cfg.Args) == 0 && cfg.Kubelet.StaticPodPath == "" && cfg.Kubelet.StaticPodURL == "" {
-				return errors.New("up: name at least one file, directory or URL of manifests, such as: bosun up examples/nginx-log")
+			if len(cfg.Args) == 0 && cfg.Kubelet.StaticPodPath == "" && cfg.Kubelet.StaticPodURL == "" && !cfg.IsSet("--node-api") {
+				return errors.New("up: name at least one file, directory or URL of manifests, such as: bosun up examples/nginx-log; or say --node-api, and bring pods with kubectl")
 			}
 			u := &up{cfg: cfg, out: c.OutOrStdout(), errs: c.ErrOrStderr()}
 			return u.run(c.Context())
@@ -151,6 +151,9 @@ func (u *up) runtime(ctx context.Context) error {
 	}
 	u.cfg.Kubelet.ContainerRuntimeEndpoint = endpoint
 	fmt.Fprintln(u.out, "runtime: "+endpoint)
+	if u.cfg.ServesNodeAPI() {
+		fmt.Fprintln(u.out, "kubectl: export KUBECONFIG="+filepath.Join(u.cfg.RootDir, agent.KubectlConfig))
+	}
 	if u.cfg.Images == "" {
 		return nil
 	}

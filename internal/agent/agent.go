@@ -21,6 +21,7 @@ import (
 	"github.com/bosun-project/bosun/internal/csinode"
 	"github.com/bosun-project/bosun/internal/dra"
 	"github.com/bosun-project/bosun/internal/events"
+	"github.com/bosun-project/bosun/internal/given"
 	"github.com/bosun-project/bosun/internal/heartbeat"
 	"github.com/bosun-project/bosun/internal/host"
 	"github.com/bosun-project/bosun/internal/image"
@@ -84,6 +85,8 @@ type Agent struct {
 	objects *objects.Loop
 	// local has the objects of pods of this node's own sources; nil if they may use none.
 	local *objects.Loop
+	// given is what was given to the node's own API; nil if it has none.
+	given *given.Store
 	// contents and logins are the revisions of pods where there are objects of both kinds.
 	contents, logins latest.Cell[map[types.UID]uint64]
 	reporter         *report.Reporter

@@ -81,7 +81,14 @@ func (a *Agent) buildSources(manifests []string, remembered map[types.UID]plan.R
 		cells = append(cells, api.Cell())
 		a.sources = append(a.sources, actor{"pods of the API", api.Run})
 	}
-	if a.cfg.UsesLocalObjects() {
+	if a.cfg.ServesNodeAPI() {
+		cell, err := a.buildGiven()
+		if err != nil {
+			return err
+		}
+		cells = append(cells, cell)
+	}
+	if a.cfg.UsesLocalObjects() || a.cfg.ServesNodeAPI() {
 		a.buildLocal()
 	}
 	a.merge = source.NewMerge(a.log, a.note, cells...)

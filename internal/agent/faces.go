@@ -73,6 +73,9 @@ func (a *Agent) buildFaces(level *slog.LevelVar) error {
 		s := serve.NewReadOnly(address(k.Address, k.ReadOnlyPort), faces, a.log)
 		a.faces = append(a.faces, actor{"read-only server", s.Run})
 	}
+	if err := a.buildNodeAPI(); err != nil {
+		return err
+	}
 	return a.buildSecure()
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/bosun-project/bosun/internal/heartbeat"
 	"github.com/bosun-project/bosun/internal/host"
 	"github.com/bosun-project/bosun/internal/nodestatus"
+	"github.com/bosun-project/bosun/internal/observe"
 )
 
 // buildHeartbeat makes what registers the node and keeps its status and lease.
@@ -66,13 +67,7 @@ func (a *Agent) gatherFacts(ctx context.Context) error {
 		facts.Devices = devicesOf(devices)
 		facts.Addresses = ips
 		facts.CgroupVersion = a.cgroups.version()
-		facts.Runtime = nodestatus.Runtime{
-			Asked: health.Asked, Name: health.RuntimeName, Version: health.RuntimeVersion, Up: health.Up, Message: health.Message,
-			NetworkReady: health.NetworkReady, NetworkMessage: health.NetworkMessage, SupplementalGroupsPolicy: health.Features.SupplementalGroupsPolicy,
-		}
-		for _, h := range health.Handlers {
-			facts.Runtime.Handlers = append(facts.Runtime.Handlers, nodestatus.Handler(h))
-		}
+		a.tellHealth(&facts, health)
 		if health.Up && look {
 			if images, err := a.client.ListImages(ctx); err == nil {
 				facts.Images = nil
@@ -103,6 +98,17 @@ func (a *Agent) gatherFacts(ctx context.Context) error {
 			look = false
 		case <-tick.C:
 		}
+	}
+}
+
+// tellHealth puts in how the container runtime fares.
+func (a *Agent) tellHealth(facts *nodestatus.Facts, health observe.Health) {
+	facts.Runtime = nodestatus.Runtime{
+		Asked: health.Asked, Name: health.RuntimeName, Version: health.RuntimeVersion, Up: health.Up, Message: health.Message,
+		NetworkReady: health.NetworkReady, NetworkMessage: health.NetworkMessage, SupplementalGroupsPolicy: health.Features.SupplementalGroupsPolicy,
+	}
+	for _, h := range health.Handlers {
+		facts.Runtime.Handlers = append(facts.Runtime.Handlers, nodestatus.Handler(h))
 	}
 }
 

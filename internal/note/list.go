@@ -22,6 +22,8 @@ const (
 type List struct {
 	mu      sync.Mutex
 	objects map[object][]Note
+	// newer is closed at the next note; nil while nobody waits for one.
+	newer chan struct{}
 }
 
 // object is what tells objects apart: the UID if there is one.
@@ -43,6 +45,10 @@ func (l *List) Add(n Note) (fresh bool) {
 	}
 	notes := Merge(l.objects[key], n, mostNotes)
 	l.objects[key] = notes
+	if l.newer != nil {
+		close(l.newer)
+		l.newer = nil
+	}
 	return notes[len(notes)-1].Count == max(n.Count, 1)
 }
 
@@ -57,6 +63,17 @@ func (l *List) dropQuietest() {
 		}
 	}
 	delete(l.objects, quietest)
+}
+
+// Follow is All for everything, with a channel that is closed at the next note.
+func (l *List) Follow() ([]Note, <-chan struct{}) {
+	l.mu.Lock()
+	if l.newer == nil {
+		l.newer = make(chan struct{})
+	}
+	newer := l.newer
+	l.mu.Unlock()
+	return l.All(""), newer
 }
 
 // All returns the notes about a pod, or about everything if uid is empty: oldest first, by when each happened last.

@@ -52,6 +52,14 @@ func NewAdmin(path string, f *Faces, log *slog.Logger) *Server {
 	return newServer("admin server", path, f.Handler(Admin), log, openSocket)
 }
 
+// NewTLS builds a server with TLS for another face's handler. open gives it its listener; where is what it is called while that
+// fails.
+func NewTLS(name, where string, h http.Handler, config *tls.Config, open func(context.Context) (net.Listener, error), log *slog.Logger) *Server {
+	s := newServer(name, where, h, log, func(ctx context.Context, _ string) (net.Listener, error) { return open(ctx) })
+	s.tls = config
+	return s
+}
+
 func newServer(name, address string, h http.Handler, log *slog.Logger, open func(context.Context, string) (net.Listener, error)) *Server {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
