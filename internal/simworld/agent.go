@@ -63,11 +63,12 @@ func (w *World) Start(wanted *latest.Cell[worker.Wanted], o Options) *Agent {
 		disk = append(disk, worker.Leftover{UID: uid})
 	}
 	w.agent = a
+	boot := w.boot
 	w.note("agent starts")
 	w.mu.Unlock()
 	a.set = worker.New(worker.Config{
 		Doer: a, Ledger: a, Judge: o.Judge, Room: o.Room,
-		Wanted: a.wanted.Get, Node: a.node.Get, Content: w.content.Get, Orders: w.orders.Get,
+		Wanted: a.wanted.Get, Node: a.node.Get, Content: w.content.Get, Devices: w.devices.Get, Boot: boot, Orders: w.orders.Get,
 		Remembered: remembered, Notes: a.sink, Log: slog.New(slog.DiscardHandler), Check: o.Check,
 		Rejected: o.Rejected, Restarted: o.Restarted,
 	})
@@ -204,6 +205,7 @@ func (a *Agent) Save(_ context.Context, uid types.UID, r plan.Record) error {
 		w.violate("%s: stopped before all sources have spoken", uid)
 	}
 	a.checkGrant(uid, &r)
+	a.checkKept(uid, &r)
 	w.ledger[uid] = roundTrip(r)
 	delete(w.refused, uid)
 	return nil

@@ -176,7 +176,7 @@ func (a *Agent) carryOut(ctx context.Context, d *pod.Desired, e plan.Effect) pla
 	case plan.ReadEnd:
 		return plan.Outcome{}
 	case plan.MakePod, plan.SetupVolume, plan.PrepareClaims, plan.UnprepareClaims, plan.EnsureImage, plan.RunSandbox, plan.CreateContainer, plan.StartContainer,
-		plan.UpdateContainer, plan.RemoveContainer, plan.StopSandbox, plan.RemoveSandbox, plan.TearVolumes, plan.GrowPod, plan.SettlePod,
+		plan.UpdateContainer, plan.RemoveContainer, plan.StopSandbox, plan.RemoveSandbox, plan.TearVolumes, plan.GrowPod, plan.SettlePod, plan.TakeDevices,
 		plan.UnmakePod, plan.ForgetPod:
 	}
 	w.mu.Lock()
@@ -235,6 +235,8 @@ func (w *World) do(d *pod.Desired, e plan.Effect) plan.Outcome {
 		return w.prepareClaims(d, false)
 	case plan.UnprepareClaims:
 		return w.unprepareClaims(uid)
+	case plan.TakeDevices:
+		return w.takeDevices(uid)
 	case plan.EnsureImage:
 		c, _ := pod.FindContainer(d.Pod, e.Container)
 		if w.scripts[c.Image].NoImage {
@@ -361,6 +363,7 @@ func (w *World) startContainer(d *pod.Desired, e plan.Effect) plan.Outcome {
 	}
 	w.checkInitOrder(d, c)
 	w.checkClaims(d, "container "+c.name)
+	w.checkDevices(d, c)
 	w.start(c)
 	return plan.Outcome{Report: &pod.Report{Own: true, Began: time.Now(), Containers: []pod.Container{c.view()}}}
 }

@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/bosun-project/bosun/internal/allocate"
 	"github.com/bosun-project/bosun/internal/latest"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
@@ -24,7 +25,10 @@ type World struct {
 	volumes map[types.UID]map[string]uint64
 	objects map[types.UID]object
 	// claims are the ResourceClaims of which something is prepared, by name.
-	claims  map[string]*claim
+	claims map[string]*claim
+	// devices are what device plugins have, boot says since when the machine runs.
+	devices latest.Cell[allocate.Supplies]
+	boot    string
 	content latest.Cell[map[types.UID]uint64]
 	// orders and staying are what the node asks of its pods when the machine goes down.
 	orders  latest.Cell[map[types.UID]*plan.Order]
@@ -136,7 +140,7 @@ func New(seed uint64) *World {
 		sandboxes: map[string]*sandbox{}, containers: map[string]*container{}, volumes: map[types.UID]map[string]uint64{}, objects: map[types.UID]object{}, claims: map[string]*claim{},
 		cgroups: map[types.UID]bool{}, memory: map[types.UID]int64{}, dirs: map[types.UID]bool{}, ledger: map[types.UID]plan.Record{}, refused: map[types.UID]bool{},
 		names: map[types.UID]string{}, sources: map[types.UID]pod.Source{}, scripts: map[string]Script{}, preStops: map[string]int{}, deadlines: map[string]time.Time{}, postStarts: map[string]int{},
-		faults: Faults{SlowMost: 20 * time.Millisecond},
+		boot: "first", faults: Faults{SlowMost: 20 * time.Millisecond},
 	}
 }
 
