@@ -25,6 +25,10 @@ import (
 func (a *Agent) buildStorage(made *volume.Config) {
 	a.drivers = csi.NewRegistry(0)
 	made.NodeName, made.Cluster, made.Drivers = a.host.Name, storageAPI{a.objects, a.member}, a.drivers
+	if k := &a.cfg.Kubelet; k.EnableControllerAttachDetach != nil && !*k.EnableControllerAttachDetach {
+		made.Unmanaged = true
+		a.log.Warn("the controller does not attach volumes to this node, and Bosun does not either: pods with volumes of CSI drivers that have to be attached do not start", "enableControllerAttachDetach", false)
+	}
 	if a.host.SELinux {
 		made.SELinux = &volume.SELinux{File: host.FileLabel("/etc/selinux"), All: a.cfg.Gate("SELinuxMount")}
 	}
@@ -57,7 +61,8 @@ func (a *Agent) buildStorage(made *volume.Config) {
 	a.csiNode = csinode.New(csinode.Config{
 		Name: a.host.Name, Cluster: a.member.client, Node: storageAPI{a.objects, a.member}.Node, Drivers: a.driversHere, Back: a.member.client.Back, Log: a.log,
 	})
-	a.sources = append(a.sources,
+	counts := csinode.NewRefresh(csinode.RefreshConfig{Drivers: a.driversHere, Follow: apiObjects{a.member.client}.FollowCSIDrivers, Again: a.drivers.Refresh})
+	a.sources = append(a.sources, a.member.once(actor{"counts of CSI drivers", counts.Run}),
 		actor{"plugins", a.plugins.Run}, actor{"staged volumes", unstaging.Run}, actor{"drivers followed", a.followDrivers},
 		a.member.once(actor{"CSI drivers of the node", a.csiNode.Run}))
 }

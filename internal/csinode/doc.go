@@ -9,7 +9,9 @@
 // Writes: the CSINode object of this node; of the Node object the annotation csi.volume.kubernetes.io/nodeid and the labels that
 // drivers ask for; State.
 //
-// Goroutines: Run's alone.
+// Refresh has drivers asked again how many of their volumes the node may have, where their CSIDriver objects say how often.
+//
+// Goroutines: Run's of Loop; of Refresh Run's, one that follows the CSIDriver objects, and one for each driver while it is asked.
 //
 // Stops when: its context ends. Nothing is taken back then.
 package csinode

@@ -73,6 +73,7 @@ const (
 	FileSystemResizeSuccessful      = "FileSystemResizeSuccessful"
 	FailedMount                     = "FailedMount"
 	FailedMapVolume                 = "FailedMapVolume"
+	FailedAttachVolume              = "FailedAttachVolume"
 	SuccessfulMountVolume           = "SuccessfulMountVolume"
 	FailedPostStartHook             = "FailedPostStartHook"
 	FailedPreStopHook               = "FailedPreStopHook"

@@ -46,7 +46,8 @@ func (v *Volumes) claim(ctx context.Context, r *request) (kind, error) {
 	k := v.persistent(&r.pv.Spec)
 	switch {
 	case k == nil:
-		return nil, &unsupported{field: r.field + "." + sourceName(&r.pv.Spec.PersistentVolumeSource), works: worksClaimed}
+		source := sourceName(&r.pv.Spec.PersistentVolumeSource)
+		return nil, &unsupported{field: r.field + "." + source, why: instead(source), works: worksClaimed}
 	case v.setUpBefore(r, k): // what follows is about coming here; a pod that is here stays
 		return k, nil
 	}

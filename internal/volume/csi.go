@@ -39,8 +39,10 @@ type csiKind struct {
 	register time.Duration
 	locks    locks
 	selinux  *SELinux
-	inUse    latest.Cell[[]v1.UniqueVolumeName]
-	orphans  latest.Cell[int]
+	// unmanaged is Config.Unmanaged.
+	unmanaged bool
+	inUse     latest.Cell[[]v1.UniqueVolumeName]
+	orphans   latest.Cell[int]
 
 	mu sync.Mutex
 	// loose are the drivers whose volumes need no attaching.
@@ -62,7 +64,7 @@ func (v *Volumes) Restless(uid types.UID) bool {
 
 func newCSI(v *Volumes, cfg Config) *csiKind {
 	k := &csiKind{
-		volumes: v, node: cfg.NodeName, drivers: cfg.Drivers, cluster: cfg.Cluster, selinux: cfg.SELinux, attach: cfg.AttachWait, register: cfg.DriverWait, loose: map[string]bool{},
+		volumes: v, node: cfg.NodeName, drivers: cfg.Drivers, cluster: cfg.Cluster, selinux: cfg.SELinux, unmanaged: cfg.Unmanaged, attach: cfg.AttachWait, register: cfg.DriverWait, loose: map[string]bool{},
 		restless: map[types.UID]bool{}, grown: map[types.UID]string{}, waits: map[waiter]Wait{},
 	}
 	if k.attach <= 0 {

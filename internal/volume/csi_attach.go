@@ -27,6 +27,9 @@ func (k *csiKind) await(ctx context.Context, r *request, d *driven) error {
 	if !d.attachable() {
 		return nil
 	}
+	if k.unmanaged {
+		return k.byOthers(ctx, r, d)
+	}
 	waiting, cancel := context.WithTimeout(ctx, k.attach)
 	defer cancel()
 	defer k.waitsNoMore(r)
@@ -47,6 +50,17 @@ func (k *csiKind) await(ctx context.Context, r *request, d *driven) error {
 			r.volume.Name, r.volume.Name, err), fault.ErrTimeout)
 	}
 	return failed(r, "MountVolume.WaitForAttach", err)
+}
+
+// byOthers takes a volume that somebody has attached to a node that the controller leaves alone.
+func (k *csiKind) byOthers(ctx context.Context, r *request, d *driven) error {
+	a, err := k.cluster.Attachment(ctx, d.AttachmentID)
+	if err == nil && a.Status.Attached {
+		d.volume.PublishContext = a.Status.AttachmentMetadata
+		return nil
+	}
+	return tell(reason.FailedAttachVolume, fmt.Sprintf("AttachVolume.Attach failed for volume %q : volumes of CSI drivers are attached by the controller, "+
+		"which leaves this node alone: set enableControllerAttachDetach: true", r.name()), fault.ErrUnsupported)
 }
 
 // reported waits until the API server has it that the volume is in use and attached.

@@ -418,6 +418,24 @@ func TestCSIVolumeThatIsNotAttached(t *testing.T) {
 	}
 }
 
+// A node that the controller leaves alone says at once that nobody attaches, unless somebody has.
+func TestCSIVolumeOfAnUnmanagedNode(t *testing.T) {
+	b := newCSIBed(t, csidriver.Options{})
+	b.api.object = nil
+	b.cfg.Unmanaged = true
+	b.again()
+	_, err := b.v.Setup(t.Context(), claimingPod("u"), "v")
+	var told *translate.ConfigError
+	if !errors.As(err, &told) || told.Reason != "FailedAttachVolume" || !strings.Contains(told.Message, "set enableControllerAttachDetach: true") {
+		t.Errorf("error %v", err)
+	}
+	b.api.attachments[attachmentName] = &storage.VolumeAttachment{Status: storage.VolumeAttachmentStatus{Attached: true, AttachmentMetadata: map[string]string{"disk": "7"}}}
+	b.setup(claimingPod("u"))
+	if r, _ := b.driver.Calls(stage)[0].Request.(*pb.NodeStageVolumeRequest); r.PublishContext["disk"] != "7" {
+		t.Errorf("staged with %v", r.PublishContext)
+	}
+}
+
 // mountsBelow lists what is mounted below a directory.
 func mountsBelow(t *testing.T, dir string) []string {
 	t.Helper()

@@ -85,6 +85,15 @@ func (e *unsupported) Error() string {
 
 func (e *unsupported) Is(target error) bool { return target == fault.ErrUnsupported }
 
+// instead says what to use in the place of a source that Bosun does not know; empty if there is nothing to say.
+func instead(source string) string {
+	switch source {
+	case "iscsi", "fc", "rbd", "cephfs", "glusterfs", "flexVolume", "awsElasticBlockStore", "gcePersistentDisk", "azureDisk", "azureFile", "cinder", "vsphereVolume", "portworxVolume":
+		return "is not supported by Bosun: use a CSI driver for it"
+	}
+	return ""
+}
+
 // sourceField is where the source of a volume is in its pod, such as spec.volumes[0].emptyDir.
 func sourceField(p *v1.Pod, v *v1.Volume) string {
 	i := slices.IndexFunc(p.Spec.Volumes, func(x v1.Volume) bool { return x.Name == v.Name })

@@ -40,6 +40,9 @@ type Config struct {
 	AttachWait, DriverWait time.Duration
 	// MountProgram is mount(8), for file systems that the kernel cannot mount alone. Default "mount".
 	MountProgram string
+	// Unmanaged tells that the controller does not attach volumes to this node (enableControllerAttachDetach: false): those of CSI drivers
+	// that have to be attached can be had only if somebody else attaches them.
+	Unmanaged bool
 	// SELinux says how volumes get their labels; nil on a node without SELinux, and then nothing is done about labels.
 	SELinux *SELinux
 	// Content computes the files of a configMap, secret, downwardAPI or projected volume. It is asked at each setup and
@@ -201,7 +204,7 @@ func (v *Volumes) find(p *v1.Pod, volume string) (kind, *request, error) {
 			return k, r, nil
 		}
 	}
-	return nil, nil, &unsupported{field: r.field, works: v.works}
+	return nil, nil, &unsupported{field: r.field, why: instead(sourceName(&r.volume.VolumeSource)), works: v.works}
 }
 
 // locate tells where a volume is that is set up.
