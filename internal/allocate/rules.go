@@ -3,6 +3,8 @@ package allocate
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 
 	v1 "k8s.io/api/core/v1"
@@ -42,6 +44,27 @@ func (r CPURules) clash(topology string) error {
 	refuse(r.AlignCaches && r.AcrossCores, "prefer-align-cpus-by-uncorecache", "distribute-cpus-across-cores")
 	refuse(r.AlignCaches && r.AcrossNodes, "prefer-align-cpus-by-uncorecache", "distribute-cpus-across-numa")
 	return errors.Join(wrong...)
+}
+
+// Allocatable are the processors, and the memory of NUMA nodes, that containers may have for themselves. The rules may be nil.
+func (r *Rules) Allocatable() (cpus CPUs, memory []Block) {
+	if r == nil {
+		return nil, nil
+	}
+	if r.CPU.Static {
+		cpus = r.Machine.All().Without(r.CPU.Reserved)
+	}
+	if !r.Memory.Static {
+		return cpus, nil
+	}
+	for _, b := range r.Memory.MemoryState(&r.Machine, nil) {
+		for _, name := range slices.Sorted(maps.Keys(b.Amounts)) {
+			if size := b.Amounts[name].Allocatable(); size > 0 {
+				memory = append(memory, Block{Resource: name, Nodes: NodesOf(b.Node), Size: size})
+			}
+		}
+	}
+	return cpus, memory
 }
 
 func topologyOf(m Machine, c *config.Config) Topology {
