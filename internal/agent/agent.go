@@ -64,8 +64,6 @@ type Options struct {
 	// LeaveStrays leaves alone what is in the runtime and not this agent's.
 	LeaveStrays bool
 	Log         *slog.Logger
-	// SlicePatience is how long a DRA driver may be gone before its ResourceSlices go; 0 is the usual 30 s.
-	SlicePatience time.Duration
 	// Level is how much Log takes; nil if that cannot be changed.
 	Level *slog.LevelVar
 }
@@ -105,8 +103,6 @@ type Agent struct {
 	allocators *dra.Registry
 	claims     *dra.Claims
 	claimed    latest.Cell[claimedDevices]
-	// slicePatience is Options.SlicePatience.
-	slicePatience time.Duration
 	// stock follows the device plugins.
 	stock *stock.Loop
 
@@ -163,7 +159,7 @@ type Agent struct {
 
 // New builds an agent. It opens the ledger and reads it; nothing runs yet.
 func New(ctx context.Context, o Options) (*Agent, error) {
-	a := &Agent{began: time.Now(), log: o.Log, cfg: o.Config, slicePatience: o.SlicePatience, notes: note.NewList()}
+	a := &Agent{began: time.Now(), log: o.Log, cfg: o.Config, notes: note.NewList()}
 	var err error
 	if a.host, err = host.Read(o.Config.HostnameOverride); err != nil {
 		return nil, err

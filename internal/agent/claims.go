@@ -43,7 +43,7 @@ func (a *Agent) buildClaims() error {
 	}
 	withdrawal := resourceslices.New(resourceslices.Config{
 		Drivers: a.allocators.Drivers, Listed: a.member.client.SliceDrivers, Delete: a.member.client.DeleteSlices, Back: a.member.client.Back,
-		Patience: a.slicePatience, Log: a.log,
+		Log: a.log,
 	})
 	a.sources = append(a.sources, actor{"DRA drivers", a.allocators.Run}, actor{"DRA drivers followed", a.followAllocators},
 		a.member.once(actor{"resource slices of the node", withdrawal.Run}))

@@ -25,7 +25,7 @@ func (a *Agent) buildObjects() ([]*v1.Pod, error) {
 		return nil, err
 	}
 	config := objects.Config{
-		Wanted: a.wantedPods, Cluster: apiObjects{a.member.client}, ResourceClaims: apiObjects{a.member.client}.followResourceClaim,
+		Wanted: a.wantedPods, Cluster: apiObjects{a.member.client}, ResourceClaims: apiObjects{a.member.client},
 		Strategy: string(a.cfg.Kubelet.ConfigMapAndSecretChangeDetectionStrategy), Away: a.member.silent.Get, Log: a.log,
 		Node: a.self, Notes: a.note,
 	}

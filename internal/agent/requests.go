@@ -10,6 +10,7 @@ import (
 	node "k8s.io/api/node/v1"
 	resource "k8s.io/api/resource/v1"
 	storage "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/cluster"
@@ -76,8 +77,15 @@ func (o apiObjects) FollowVolume(ctx context.Context, name string, tell func(*v1
 	o.client.FollowVolume(ctx, name, one(tell))
 }
 
-// followResourceClaim follows one ResourceClaim.
-func (o apiObjects) followResourceClaim(ctx context.Context, namespace, name string, tell func(*resource.ResourceClaim, error)) {
+func (o apiObjects) ResourceClaim(ctx context.Context, namespace, name string) (*resource.ResourceClaim, error) {
+	r, err := o.client.GetResourceClaim(ctx, namespace, name)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	return r, err
+}
+
+func (o apiObjects) FollowResourceClaim(ctx context.Context, namespace, name string, tell func(*resource.ResourceClaim, error)) {
 	o.client.FollowResourceClaim(ctx, namespace, name, one(tell))
 }
 

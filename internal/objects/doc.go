@@ -1,6 +1,6 @@
 // Package objects owns the node's copies of the objects of the API that its pods use: ConfigMaps, Secrets, tokens of
-// service accounts, services, runtime classes and ClusterTrustBundles. Each is watched by itself, once, while at least one pod
-// needs it and a little longer: the identity of a node may do nothing more (behaviours 321, 322). Immutable objects are
+// service accounts, services, runtime classes, ClusterTrustBundles and ResourceClaims. Each is watched by itself, once, while at least
+// one pod needs it and a little longer: the identity of a node may do nothing more (behaviours 321, 322). Immutable objects are
 // watched until they were seen.
 //
 // Asking begins when a pod is wanted, so that what its start needs is there by then. Readers wait for the first answer; after it

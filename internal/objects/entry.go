@@ -9,7 +9,6 @@ import (
 	certificates "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
 	node "k8s.io/api/node/v1"
-	resource "k8s.io/api/resource/v1"
 	storage "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -162,7 +161,7 @@ func (l *Loop) ask(ctx context.Context, k key, tell func(any, error)) {
 	case volumes:
 		l.cfg.Cluster.FollowVolume(ctx, k.name, func(p *v1.PersistentVolume, err error) { tell(trimVolume(p), err) })
 	case resourceClaims:
-		l.cfg.ResourceClaims(ctx, k.namespace, k.name, func(r *resource.ResourceClaim, err error) { tell(trimResourceClaim(r), err) })
+		l.followResourceClaim(ctx, k, tell)
 	case drivers:
 		l.cfg.Cluster.FollowCSIDrivers(ctx, func(all []*storage.CSIDriver, err error) { tell(all, err) })
 	}

@@ -16,6 +16,7 @@ import (
 	certificates "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
 	node "k8s.io/api/node/v1"
+	resource "k8s.io/api/resource/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -38,10 +39,12 @@ type server struct {
 	silent map[string]bool
 	// follows counts what is followed now, begun what ever was; asked counts token requests.
 	follows, begun map[string]int
-	asked          []*authentication.TokenRequest
-	tokenFails     []error
-	seconds        int64 // granted, if not 0
-	slow           time.Duration
+	// fresh is a ResourceClaim of which nobody was told yet.
+	fresh      *resource.ResourceClaim
+	asked      []*authentication.TokenRequest
+	tokenFails []error
+	seconds    int64 // granted, if not 0
+	slow       time.Duration
 	// requests are those for certificates, and requestFails what is answered instead, one by one.
 	requests     []*certificates.PodCertificateRequest
 	requestFails []error
@@ -256,7 +259,7 @@ func bubble(t *testing.T, cfg Config, test func(b *bench)) {
 
 // start begins a Loop, as a new process does.
 func (b *bench) start(cfg Config) {
-	cfg.Wanted, cfg.Cluster, cfg.ResourceClaims = b.wanted.Get, b.server, b.server.FollowResourceClaim
+	cfg.Wanted, cfg.Cluster, cfg.ResourceClaims = b.wanted.Get, b.server, b.server
 	if cfg.Node != nil {
 		cfg.Requests = b.server
 	}

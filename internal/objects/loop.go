@@ -8,7 +8,6 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	resource "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/content"
@@ -29,8 +28,8 @@ type Config struct {
 	// Wanted tells which pods are wanted, with a channel that is closed when that may have changed.
 	Wanted  func() (map[types.UID]*pod.Desired, <-chan struct{})
 	Cluster Cluster
-	// ResourceClaims follows one ResourceClaim, as the functions of Cluster do; nil where there are none.
-	ResourceClaims func(ctx context.Context, namespace, name string, tell func(*resource.ResourceClaim, error))
+	// ResourceClaims is nil where there are none.
+	ResourceClaims ResourceClaims
 	// Strategy is Watch (default), Cache or Get.
 	Strategy string
 	// Patience is how long a reader waits for a first answer. Default 10 s.
@@ -106,12 +105,6 @@ func New(cfg Config) *Loop {
 	cfg.AwayPatience = cmp.Or(cfg.AwayPatience, time.Second)
 	cfg.Grace = cmp.Or(cfg.Grace, 30*time.Second)
 	cfg.Again = cmp.Or(cfg.Again, time.Minute)
-	if cfg.ResourceClaims == nil {
-		cfg.ResourceClaims = func(ctx context.Context, _, _ string, tell func(*resource.ResourceClaim, error)) {
-			tell(nil, nil)
-			<-ctx.Done()
-		}
-	}
 	if cfg.Away == nil {
 		cfg.Away = func() (bool, <-chan struct{}) { return false, nil }
 	}

@@ -28,6 +28,7 @@ config_path = 'DIR/certs.d'
 [plugins.'io.containerd.cri.v1.runtime']
 restrict_oom_score_adj = true
 netns_mounts_under_state_dir = true
+cdi_spec_dirs = ['DIR/cdi']
 [plugins.'io.containerd.cri.v1.runtime'.cni]
 bin_dirs = ['BIN']
 conf_dir = 'DIR/cni'

@@ -397,3 +397,6 @@ func (d *Driver) NodeWatchResources(_ *healthpb.NodeWatchResourcesRequest, strea
 		}
 	}
 }
+
+// Name is what it is called.
+func (d *Driver) Name() string { return d.options.Name }
