@@ -44,6 +44,7 @@ func (a *Agent) buildFaces(level *slog.LevelVar) error {
 		Debugging: defaultOn(k.EnableDebuggingHandlers), Profiling: defaultOn(k.EnableProfilingHandler),
 		MirrorUID: a.mirrorUID, Forward: a.client, Containers: a.client, CheckpointsDir: filepath.Join(a.cfg.RootDir, "checkpoints"),
 		SplitLogStreams: a.cfg.Gate("PodLogsQuerySplitStreams"), OldWebSockets: !a.cfg.Gate("ExtendWebSocketsToKubelet"),
+		AllocatedPods:  a.cfg.Gate("KubeletAllocatedPodsEndpoint"),
 		SystemLogQuery: k.EnableSystemLogQuery != nil && *k.EnableSystemLogQuery,
 		Kubelet:        &a.cfg.Redacted().Kubelet, About: &serve.About{Version: Kubernetes, Started: time.Now()}, Flags: a.cfg.FlagValues, Log: a.log,
 	}

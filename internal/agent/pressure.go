@@ -147,8 +147,9 @@ func (a *Agent) evictablePods() ([]pressure.Pod, <-chan struct{}) {
 	return pods, newer
 }
 
+// evictable is a pod with the resources it was given: what it is wanted with, but has not got, lets it use nothing.
 func evictable(e *worker.Entry) pressure.Pod {
-	p := pressure.Pod{Desired: e.Desired, IDs: map[string]string{}, Gone: e.Memory.Session.Rested}
+	p := pressure.Pod{Desired: plan.Allocated(e.Desired, e.Memory.Kept.Allocated), IDs: map[string]string{}, Gone: e.Memory.Session.Rested}
 	stop := e.Memory.Kept.Stop
 	evicted := stop != nil && stop.Reason == reason.Evicted && (stop.Cause == plan.Ordered || stop.Cause == plan.Overfull)
 	for i := range e.Observed.Containers {

@@ -151,7 +151,7 @@ func honouredGates() []string {
 	return []string{
 		"AllowDNSOnlyNodeCSR", "CPUManagerPolicyAlphaOptions", "CPUManagerPolicyBetaOptions", "ComponentFlagz", "ComponentStatusz", "ContainerCheckpoint", "ContainerRestartRules",
 		"ContextualLogging", "CustomCPUCFSQuotaPeriod", "DefaultPodSysctls", "EventedPLEG", "ExtendWebSocketsToKubelet", "GracefulNodeShutdown",
-		"GracefulNodeShutdownBasedOnPodPriority", "InPlacePodLevelResourcesVerticalScaling", "KubeletCrashLoopBackOffMax", "KubeletEnsureSecretPulledImages",
+		"GracefulNodeShutdownBasedOnPodPriority", "InPlacePodLevelResourcesVerticalScaling", "KubeletAllocatedPodsEndpoint", "KubeletCrashLoopBackOffMax", "KubeletEnsureSecretPulledImages",
 		"KubeletServiceAccountTokenForCredentialProviders", "LoggingAlphaOptions",
 		"LoggingBetaOptions", "MemoryQoS", "NodeLogQuery", "PodCertificateRequest", "PodLevelResources", "PodLogsQuerySplitStreams", "QOSReserved",
 		"ReloadKubeletClientCAFile", "ReloadKubeletServerCertificateFile", "RestartAllContainersOnContainerExits", "RotateKubeletServerCertificate", "SELinuxMount",

@@ -68,6 +68,8 @@ type Config struct {
 	PodLogsDir string
 	// SplitLogStreams is the gate PodLogsQuerySplitStreams: whether ?stream= is honoured.
 	SplitLogStreams bool
+	// AllocatedPods is the gate KubeletAllocatedPodsEndpoint: whether /allocatedPods is served.
+	AllocatedPods bool
 	// OldWebSockets is the gate ExtendWebSocketsToKubelet off: WebSockets of exec and attach go to the runtime as they are.
 	OldWebSockets bool
 	// Notes returns what happened, oldest first; Problems the manifests that cannot be used.

@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/bosun-project/bosun/internal/names"
+	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
 	"github.com/bosun-project/bosun/internal/translate"
 	"github.com/bosun-project/bosun/internal/worker"
@@ -30,6 +31,33 @@ func (f *Faces) pods(w http.ResponseWriter, r *http.Request) {
 		p.Annotations = translate.SandboxAnnotations(e.Desired)
 		p.Status = f.cfg.Status(e)
 		list.Items = append(list.Items, p)
+	}
+	f.answer(w, r, list)
+}
+
+// allocatedPods lists the same pods, or one of them, with the resources they were given and without statuses. It is alpha, and may go.
+func (f *Faces) allocatedPods(w http.ResponseWriter, r *http.Request) {
+	list := podList()
+	entries, _ := f.cfg.Pods.Pods()
+	namespace, name, uid := r.PathValue("namespace"), r.PathValue("pod"), r.PathValue("uid")
+	for _, e := range entries {
+		if e.Desired.Source == pod.FromRuntime || e.Desired.Pod.Annotations[names.ConfigMirror] != "" {
+			continue
+		}
+		p := *plan.Allocated(e.Desired, e.Memory.Kept.Allocated).Pod
+		p.TypeMeta, p.Status = metav1.TypeMeta{}, v1.PodStatus{}
+		p.Annotations = translate.SandboxAnnotations(e.Desired)
+		if name == "" {
+			list.Items = append(list.Items, p)
+		} else if p.Namespace == namespace && p.Name == name && (uid == "" || string(p.UID) == uid) {
+			p.TypeMeta = metav1.TypeMeta{Kind: "Pod", APIVersion: "v1"}
+			f.answer(w, r, p)
+			return
+		}
+	}
+	if name != "" {
+		http.Error(w, "pod does not exist", http.StatusNotFound)
+		return
 	}
 	f.answer(w, r, list)
 }

@@ -62,7 +62,13 @@ func (f *Faces) routes() []route {
 
 // tableRoutes answer from the published tables.
 func (f *Faces) tableRoutes() []route {
-	return []route{
+	var allocated []route
+	if f.cfg.AllocatedPods {
+		for _, path := range []string{"/allocatedPods", "/allocatedPods/{$}", "/allocatedPods" + podPath, "/allocatedPods" + podPath + uidPath} {
+			allocated = append(allocated, route{methods: "GET", path: path, doors: Admin | Full, serve: f.allocatedPods})
+		}
+	}
+	return append(allocated, []route{
 		{methods: "GET", path: "/healthz", doors: everywhere, serve: f.healthz},
 		{methods: "GET", path: "/healthz/{check}", doors: everywhere, serve: f.healthzOne},
 		{methods: "GET", path: "/metrics", doors: everywhere, serve: f.cfg.Numbers.Handler().ServeHTTP},
@@ -79,7 +85,7 @@ func (f *Faces) tableRoutes() []route {
 		{methods: "GET", path: "/debug/pods" + podPath, doors: everywhere, debug: true, serve: f.debugPod},
 		{methods: "GET", path: "/debug/pulls", doors: everywhere, debug: true, serve: f.debugPulls},
 		{methods: "GET", path: "/events", doors: everywhere, debug: true, serve: f.events},
-	}
+	}...)
 }
 
 // usageRoutes tell what the node and its pods use.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/bosun-project/bosun/internal/image"
@@ -236,5 +237,52 @@ func TestRequestsAreCounted(t *testing.T) {
 	}
 	if _, _, slis := s.ask(ReadOnly, http.MethodGet, "/metrics/slis"); !strings.Contains(slis, `kubernetes_healthcheck{name="ping",type="healthz"} 1`) {
 		t.Errorf("slis: %s", slis)
+	}
+}
+
+// The alpha endpoint shows what pods were given.
+func TestAllocatedPods(t *testing.T) {
+	if code, _, _ := newScene(t, nil).ask(Full, http.MethodGet, "/allocatedPods"); code != 404 {
+		t.Errorf("with the gate off: %d", code)
+	}
+	s := newScene(t, func(c *Config) { c.AllocatedPods = true })
+	e, status := web()
+	s.entries = nil
+	s.put(edited(e, func(e *worker.Entry) {
+		given := e.Desired.Pod.DeepCopy()
+		given.Spec.Containers[0].Resources.Requests = v1.ResourceList{v1.ResourceCPU: resource.MustParse("1")}
+		e.Memory.Kept.Allocated = plan.AllocationOf(given)
+		e.Desired.Pod.Spec.Containers[0].Resources.Requests = v1.ResourceList{v1.ResourceCPU: resource.MustParse("2")}
+	}), status)
+	check := func(path string, p v1.Pod) {
+		t.Helper()
+		cpu := p.Spec.Containers[0].Resources.Requests[v1.ResourceCPU]
+		if p.Name != "web-node" || cpu.String() != "1" || p.Status.Phase != "" {
+			t.Errorf("%s: pod %s has cpu %s, phase %s", path, p.Name, cpu.String(), p.Status.Phase)
+		}
+	}
+	for _, path := range []string{"/allocatedPods", "/allocatedPods/"} {
+		code, _, body := s.ask(Full, http.MethodGet, path)
+		var list v1.PodList
+		if err := json.Unmarshal([]byte(body), &list); err != nil || code != 200 || len(list.Items) != 1 {
+			t.Fatalf("%s: %d %v\n%s", path, code, err, body)
+		}
+		check(path, list.Items[0])
+	}
+	for path, want := range map[string]int{
+		"/allocatedPods/default/web-node": 200, "/allocatedPods/default/web-node/uid-web": 200, "/allocatedPods/default/other": 404,
+		"/allocatedPods/other/web-node": 404, "/allocatedPods/default/web-node/other": 404,
+	} {
+		code, _, body := s.ask(Full, http.MethodGet, path)
+		var p v1.Pod
+		if code != want || code == 200 && json.Unmarshal([]byte(body), &p) != nil {
+			t.Errorf("%s: %d %s", path, code, body)
+		}
+		if code == 200 {
+			check(path, p)
+		}
+	}
+	if code, _, _ := s.ask(ReadOnly, http.MethodGet, "/allocatedPods"); code != 404 {
+		t.Errorf("without a login: %d", code)
 	}
 }
