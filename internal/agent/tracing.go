@@ -94,8 +94,11 @@ func (a *Agent) doer(d worker.Doer) worker.Doer {
 
 func viewOf(e *worker.Entry) timeline.View {
 	v := timeline.View{UID: e.Desired.UID(), At: e.At, Stage: e.Memory.Stage, Idle: len(e.InFlight) == 0}
-	if len(e.Stages) > 1 && e.Stages[0].Stage == plan.Waiting.String() {
-		v.Judged = e.Stages[1].At
+	switch s := e.Stages; {
+	case len(s) > 1 && s[0].Stage == plan.Waiting.String():
+		v.Judged = s[1].At
+	case len(s) > 0 && s[0].Stage == plan.Preparing.String(): // it was let in before its worker first looked
+		v.Judged = s[0].At
 	}
 	for i := range e.Status.Conditions {
 		if c := &e.Status.Conditions[i]; c.Type == v1.PodReady {
