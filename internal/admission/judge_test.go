@@ -2,6 +2,7 @@ package admission_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -341,8 +342,8 @@ func TestPreempt(t *testing.T) {
 			if len(v.Victims) == 0 {
 				return
 			}
-			if v.Judged || v.Admit || v.Message == "" {
-				t.Errorf("the verdict must wait: %+v", v)
+			if v.Judged || v.Admit || v.Message == "" || !slices.Contains([]string{"cpu", "memory", "pods"}, v.Detail) {
+				t.Errorf("the verdict must wait, and say what is short: %+v", v)
 			}
 			var left []*pod.Desired
 			for _, d := range c.run {

@@ -42,7 +42,7 @@ func preempt(candidate *pod.Desired, running []*pod.Desired, short []shortage) p
 		victims = append(victims, d.UID())
 		names = append(names, d.Pod.Namespace+"/"+d.Pod.Name)
 	}
-	return plan.Verdict{Victims: victims, Message: "pods that give way to this critical one have to end: " + strings.Join(names, ", ")}
+	return plan.Verdict{Victims: victims, Detail: string(short[0].name), Message: "pods that give way to this critical one have to end: " + strings.Join(names, ", ")}
 }
 
 // givesWay tells whether a pod may be ended for a critical one. A static pod never is: nobody would bring it back.

@@ -173,7 +173,7 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 		return nil, fmt.Errorf("make the state directory: %w", err)
 	}
 	a.room = roomOf(a.cfg, a.host)
-	a.buildMetrics()
+	a.buildMetrics(o.Release)
 	remembered, err := a.openLedger()
 	if err != nil {
 		return nil, err
@@ -245,7 +245,7 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 		Remembered: remembered, Adopted: adopted, Judged: a.judged, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
 		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health, Content: a.contentRevisions, Claimed: a.claimed.Get, Devices: a.stock.Supplies().Get, Boot: host.Who().BootID, Logins: a.loginRevisions, Orders: a.ordered.Get,
 		Keep: keepDead(a.cfg), Doomed: a.doomed,
-		Rejected: a.metrics.Rejected, Restarted: a.metrics.Restarted, Resized: a.metrics.Resized,
+		Rejected: a.metrics.Rejected, Restarted: a.metrics.Restarted, Preempted: a.metrics.Preempted, Resized: a.metrics.Resized,
 	})
 	a.observer = observe.New(observe.Config{
 		RelistEvery: k.SyncFrequency.Duration,

@@ -201,8 +201,14 @@ func (a *Agent) buildPuller() (*image.Puller, error) {
 	if err != nil {
 		home = "/"
 	}
+	if providers != nil {
+		providers.Observe = a.metrics.CredentialProvider
+	}
+	if a.records != nil {
+		a.metrics.Pulls(a.records.Counts)
+	}
 	c := image.Config{
-		Service: a.client, Burst: int(k.RegistryBurst), Log: a.log,
+		Service: a.client, Checked: a.metrics.MayUse, Burst: int(k.RegistryBurst), Log: a.log,
 		Records: a.records, Verify: image.Verification(k.ImagePullCredentialsVerificationPolicy), Allowed: k.PreloadedImagesVerificationAllowlist,
 		Ingests: downloads{
 			containerd: image.NewContainerdIngests(a.client.ImageConn(), ""),

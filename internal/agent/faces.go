@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	goruntime "runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -90,9 +91,11 @@ func address(host string, port int32) string {
 }
 
 // buildMetrics makes the numbers; their gauges read the table when somebody asks.
-func (a *Agent) buildMetrics() {
+func (a *Agent) buildMetrics(release string) {
+	major, minor, _ := strings.Cut(version, ".")
 	a.metrics = metrics.New(metrics.Config{
 		NodeName: a.host.Name,
+		Build:    metrics.Build{Major: major, Minor: minor, Version: Kubernetes, Commit: release},
 		Pods: func() []metrics.Pod {
 			entries, _ := a.set.Table().Pods()
 			pods := make([]metrics.Pod, 0, len(entries))

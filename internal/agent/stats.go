@@ -22,7 +22,7 @@ func (a *Agent) buildStats() error {
 	c := stats.Config{
 		Pods: a.podsToRead, Runtime: a.client, RuntimeSocket: k.ContainerRuntimeEndpoint, RuntimeCgroup: a.cfg.RuntimeCgroups,
 		AgentCgroup: k.KubeletCgroups, RootDir: a.cfg.RootDir, LogsDir: k.PodLogsDir, VolumesEvery: k.VolumeStatsAggPeriod.Duration,
-		Log: a.log,
+		Measured: a.metrics.Measured, Log: a.log,
 	}
 	if a.member != nil { // drivers are found by what the cluster knows of volumes
 		c.Driven = a.driverUsage

@@ -15,6 +15,7 @@ import (
 	"github.com/bosun-project/bosun/internal/csi"
 	"github.com/bosun-project/bosun/internal/csinode"
 	"github.com/bosun-project/bosun/internal/host"
+	"github.com/bosun-project/bosun/internal/metrics"
 	"github.com/bosun-project/bosun/internal/objects"
 	"github.com/bosun-project/bosun/internal/plugin"
 	"github.com/bosun-project/bosun/internal/staging"
@@ -24,6 +25,7 @@ import (
 // buildStorage makes what brings volumes of the cluster to pods, and fills in what it takes for that.
 func (a *Agent) buildStorage(made *volume.Config) {
 	a.drivers = csi.NewRegistry(0)
+	a.drivers.Observe = a.metrics.CSI
 	made.NodeName, made.Cluster, made.Drivers = a.host.Name, storageAPI{a.objects, a.member}, a.drivers
 	if k := &a.cfg.Kubelet; k.EnableControllerAttachDetach != nil && !*k.EnableControllerAttachDetach {
 		made.Unmanaged = true
@@ -37,6 +39,13 @@ func (a *Agent) buildStorage(made *volume.Config) {
 	a.plugins = plugin.New(plugin.Config{
 		Dir:      filepath.Join(a.cfg.RootDir, "plugins_registry"),
 		Handlers: map[string]plugin.Handler{registration.CSIPlugin: a.drivers, registration.DevicePlugin: a.stock, registration.DRAPlugin: a.allocators}, Log: a.log,
+	})
+	a.metrics.Plugins(func() []metrics.Plugin {
+		var all []metrics.Plugin
+		for _, p := range a.plugins.State().Value() {
+			all = append(all, metrics.Plugin{Socket: p.Socket, Registered: p.Registered})
+		}
+		return all
 	})
 	unstaging := staging.New(staging.Config{
 		Orphans: func() ([]staging.Volume, error) {

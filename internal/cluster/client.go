@@ -134,7 +134,7 @@ func (l Limit) limiter() flowcontrol.RateLimiter {
 	if l.Burst <= 0 {
 		l.Burst = rest.DefaultBurst
 	}
-	return flowcontrol.NewTokenBucketRateLimiter(l.QPS, l.Burst)
+	return patient{flowcontrol.NewTokenBucketRateLimiter(l.QPS, l.Burst)}
 }
 
 // rest returns how one API group is spoken to.
@@ -183,7 +183,7 @@ type object interface {
 
 // do sends a request and decodes the answer into what it returns. what names the deed and the object: "get pod default/web".
 func do[T runtime.Object](ctx context.Context, c *Client, patience time.Duration, r *rest.Request, into T, what ...string) (T, error) {
-	ctx, cancel := context.WithTimeout(quiet(ctx), patience)
+	ctx, cancel := context.WithTimeout(withTurn(quiet(ctx)), patience)
 	defer cancel()
 	result := r.Do(ctx)
 	err := result.Error()

@@ -60,7 +60,7 @@ func (c *Client) UpdateLease(ctx context.Context, lease *coordinationv1.Lease) (
 
 // ask sends a request whose answer does not matter beyond success.
 func ask(ctx context.Context, c *Client, patience time.Duration, r *rest.Request, what, object string) error {
-	ctx, cancel := context.WithTimeout(quiet(ctx), patience)
+	ctx, cancel := context.WithTimeout(withTurn(quiet(ctx)), patience)
 	defer cancel()
 	if err := r.Do(ctx).Error(); err != nil {
 		return fmt.Errorf("%s %s: %w", what, object, c.wire.explain(unansweredUnlessStatus(err)))

@@ -24,6 +24,10 @@ type Request struct {
 	Took                         time.Duration
 	// Sent is how many bytes the request's body has; negative if that is not known.
 	Sent int64
+	// Waited is how long it waited for its turn; negative if nothing limits such requests. Again is what it was answered with when it was
+	// sent before, for the same call; empty if it was not.
+	Waited time.Duration
+	Again  string
 }
 
 // wire sends requests. It dials with the newest client certificate, can end all connections, and watches how requests fare.
@@ -100,6 +104,7 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	if w.observe != nil {
 		seen := Request{Method: r.Method, Host: r.URL.Host, Resource: resourceOf(r.URL.Path), Code: code, Took: time.Since(began), Sent: r.ContentLength}
+		seen.tell(r.Context())
 		w.observe(seen)
 		if err == nil && w.received != nil && !r.URL.Query().Has("watch") {
 			answer.Body = &measured{ReadCloser: answer.Body, told: func(n int64) { w.received(seen, n) }}

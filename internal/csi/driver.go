@@ -57,12 +57,14 @@ const (
 )
 
 // Dial connects to a plugin's socket, when it is first called.
-func Dial(socket string) (*grpc.ClientConn, error) {
+func Dial(socket string) (*grpc.ClientConn, error) { return dial(socket) }
+
+func dial(socket string, more ...grpc.DialOption) (*grpc.ClientConn, error) {
 	path := strings.TrimPrefix(strings.TrimPrefix(socket, "unix:"), "//")
 	if !filepath.IsAbs(path) {
 		return nil, fmt.Errorf("%q is not the address of a Unix socket", socket)
 	}
-	return grpc.NewClient("unix://"+path,
+	return grpc.NewClient("unix://"+path, append(more,
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableServiceConfig(),
 		grpc.WithReadBufferSize(bufferSize), grpc.WithWriteBufferSize(bufferSize),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
@@ -70,11 +72,21 @@ func Dial(socket string) (*grpc.ClientConn, error) {
 			Backoff:           backoff.Config{BaseDelay: firstDialPause, Multiplier: 1.6, Jitter: 0.2, MaxDelay: lastDialPause},
 			MinConnectTimeout: lastDialPause,
 		}),
-	)
+	)...)
 }
 
-func connect(name, socket string, timeout time.Duration) (*Driver, error) {
-	conn, err := Dial(socket)
+func connect(name, socket string, timeout time.Duration, observe func(driver, method, code string, took time.Duration)) (*Driver, error) {
+	var more []grpc.DialOption
+	if observe != nil {
+		more = append(more, grpc.WithUnaryInterceptor(
+			func(ctx context.Context, method string, request, answer any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+				began := time.Now()
+				err := invoke(ctx, method, request, answer, conn, options...)
+				observe(name, method, status.Code(err).String(), time.Since(began))
+				return err
+			}))
+	}
+	conn, err := dial(socket, more...)
 	if err != nil {
 		return nil, err
 	}

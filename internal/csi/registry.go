@@ -19,6 +19,8 @@ import (
 
 // Registry is the drivers that have registered on this node. Its methods may be used by several goroutines.
 type Registry struct {
+	// Observe is told of each call to a driver when it is over, with gRPC's word for how it ended; nil is fine. It is set before first use.
+	Observe func(driver, method, code string, took time.Duration)
 	timeout time.Duration
 
 	mu      sync.Mutex
@@ -59,7 +61,7 @@ func (r *Registry) Validate(name string, versions []string) error {
 
 // Register asks a driver at a socket who it is, and takes it in, in place of an earlier one of its name. All versions are spoken alike.
 func (r *Registry) Register(ctx context.Context, name, socket string, _ []string) error {
-	d, err := connect(name, socket, r.timeout)
+	d, err := connect(name, socket, r.timeout, r.Observe)
 	if err != nil {
 		return fmt.Errorf("register CSI driver %s: %w", name, err)
 	}

@@ -51,6 +51,13 @@ func CAdvisor(s *usage.Snapshot, m *Machine, to Encoder) error {
 		}
 	}
 	w.end()
+	w.begin("container_creation_time_seconds", "When the cgroup was made, in seconds since 1970.", false)
+	for i := range all {
+		if made := all[i].cgroup.Made; !made.IsZero() {
+			w.add(all[i].base, float64(made.Unix()), time.Time{})
+		}
+	}
+	w.end()
 	w.machine(m)
 	wrong := usage.Of(uint64(min(s.Missed, 1)))
 	w.one("container_scrape_error", "1 if something could not be read, else 0.", false, wrong, asIs, time.Time{})

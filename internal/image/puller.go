@@ -52,6 +52,9 @@ type Config struct {
 	// Verify says which images need not be known to be the pod's; Allowed are those of the allow list.
 	Verify  Verification
 	Allowed []string
+	// Checked is told each time it was asked whether a pod may use an image that is there, in a word for metrics: one of the constants
+	// below. Nil for nobody.
+	Checked func(answer string)
 	// Log hears of what keeps an image from being known; nil for nobody.
 	Log *slog.Logger
 }
@@ -67,6 +70,7 @@ type Puller struct {
 	verify  Verification
 	allowed []string
 	log     *slog.Logger
+	checked func(string)
 
 	mu      sync.Mutex
 	flights map[string]*flight
@@ -77,7 +81,10 @@ type Puller struct {
 func New(c Config) *Puller {
 	p := &Puller{
 		service: c.Service, keyring: c.Keyring, ingests: c.Ingests, flights: map[string]*flight{},
-		records: c.Records, verify: c.Verify, allowed: c.Allowed, log: cmp.Or(c.Log, slog.New(slog.DiscardHandler)),
+		records: c.Records, verify: c.Verify, allowed: c.Allowed, log: cmp.Or(c.Log, slog.New(slog.DiscardHandler)), checked: c.Checked,
+	}
+	if p.checked == nil {
+		p.checked = func(string) {}
 	}
 	switch {
 	case c.Serialize:

@@ -13,21 +13,36 @@ import (
 	"github.com/bosun-project/bosun/internal/reason"
 )
 
+// What Config.Checked is told, as upstream counts it.
+const (
+	FreeToAll   = "credentialPolicyAllowed"
+	Known       = "credentialRecordFound"
+	NotKnown    = "mustAuthenticate"
+	CheckFailed = "error"
+)
+
 // mayUse tells whether a pod may use an image that is on the node without pulling it (behaviour 164). The error tells that
 // this is not known.
 func (p *Puller) mayUse(ctx context.Context, r Request, name string, img *runtimeapi.Image) (bool, error) {
-	if p.records == nil || p.verify == NeverVerify {
+	if p.records == nil {
+		return true, nil
+	}
+	if p.verify == NeverVerify {
+		p.checked(FreeToAll)
 		return true, nil
 	}
 	if err := p.records.settle(ctx, p.idOf); err != nil {
+		p.checked(CheckFailed)
 		return false, inspectError(ctx, r.Image, name, err)
 	}
 	ref, repository := refOf(img, name), repositoryOf(name)
 	g, pulled := p.records.known(name, ref, named(img, repository))
 	switch {
 	case !pulled && p.verify.free(repository, p.allowed), g.Node:
+		p.checked(FreeToAll)
 		return true, nil
 	case !pulled, p.keyring == nil:
+		p.checked(NotKnown)
 		return false, nil
 	}
 	logins, account, err := p.keyring.Own(ctx, name, r.By)
@@ -36,11 +51,13 @@ func (p *Puller) mayUse(ctx context.Context, r Request, name string, img *runtim
 	}
 	c := p.records.claimOf(logins, account)
 	if !g.admits(c) {
+		p.checked(NotKnown)
 		if err != nil { // the pull shows whether it matters
 			p.log.Warn("the service account of a pod is not known, so the image is pulled for it", "image", repository, "err", err)
 		}
 		return false, nil
 	}
+	p.checked(Known)
 	p.records.proven(ctx, ref, repository, g, c)
 	return true, nil
 }

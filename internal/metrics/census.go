@@ -16,13 +16,15 @@ var (
 	descDesiredPods       = prometheus.NewDesc("kubelet_desired_pods", "Pods that the sources want.", []string{"static"}, nil)
 	descActivePods        = prometheus.NewDesc("kubelet_active_pods", "Pods that run or are about to.", []string{"static"}, nil)
 	descWorkingPods       = prometheus.NewDesc("kubelet_working_pods", "Pods that the agent keeps alive or sees off.", []string{"lifecycle", "config", "static"}, nil)
+	descOrphans           = prometheus.NewDesc("kubelet_orphan_pod_cleaned_volumes", "Pods nobody wants, found on disk, whose volumes are being taken down.", nil, nil)
+	descOrphanErrors      = prometheus.NewDesc("kubelet_orphan_pod_cleaned_volumes_errors", "Those of them whose volumes could not be taken down so far.", nil, nil)
 	descEphemeral         = prometheus.NewDesc("kubelet_managed_ephemeral_containers", "Ephemeral containers of active pods.", nil, nil)
 )
 
 // Describe is for the registry.
 func (c census) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descRunningPods, descRunningContainers, descDesiredPods, descActivePods, descWorkingPods, descEphemeral,
-		descPendingResizes, descResizing} {
+		descPendingResizes, descResizing, descOrphans, descOrphanErrors} {
 		to <- d
 	}
 }
@@ -56,6 +58,9 @@ func (c census) Collect(to chan<- prometheus.Metric) {
 	for s, n := range t.active {
 		gauge(descActivePods, n, s)
 	}
+	cleaned, failed := orphansOf(pods)
+	gauge(descOrphans, cleaned)
+	gauge(descOrphanErrors, failed)
 	pending, resizing := resizesOf(pods)
 	gauge(descResizing, resizing)
 	for p, n := range pending {

@@ -118,6 +118,7 @@ func (m *Metrics) started(d *pod.Desired, o plan.Outcome) {
 			l.begun = true
 			m.workerStarted.Observe(o.Began.Sub(d.Seen).Seconds())
 			m.containers.Observe(float64(len(d.Pod.Spec.Containers)))
+			m.admitted(d)
 		}
 	case plan.RunSandbox:
 		if o.Failed == nil && o.Effect.Attempt == 0 {

@@ -16,6 +16,8 @@ type Membership struct {
 	renewErrors  prometheus.Counter
 	renewServing prometheus.Counter
 	rotated      prometheus.Histogram
+	throttled    *prometheus.HistogramVec
+	retries      *prometheus.CounterVec
 	startup      startup
 }
 
@@ -24,6 +26,10 @@ type Request struct {
 	Method, Host, Resource, Code string
 	Took                         time.Duration
 	Sent                         int64
+	// Waited is how long it waited for its turn; negative if nothing limits such requests, or it had its turn before. Again tells that
+	// it was sent before and is sent once more for the sake of an answer with that code.
+	Waited time.Duration
+	Again  string
 }
 
 // sizes are upper bounds in bytes for what goes to the API server and comes from it.
@@ -56,7 +62,10 @@ func (m *Metrics) Join(c MembershipConfig) *Membership {
 		renewServing: r.counter("kubelet_server_expiration_renew_errors", "Attempts to renew the serving certificate that failed."),
 		requestSizes: r.histograms("rest_client_request_size_bytes", "How many bytes are sent to the API server, by verb and host.", sizes, "host", "verb"),
 		answerSizes:  r.histograms("rest_client_response_size_bytes", "How many bytes the API server answers, by verb and host.", sizes, "host", "verb"),
-		startup:      newStartup(r),
+		throttled: r.histograms("rest_client_rate_limiter_duration_seconds", "How long requests to the API server wait for their turn, by verb and host.",
+			[]float64{0.005, 0.025, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60}, "host", "verb"),
+		retries: r.counters("rest_client_request_retries_total", "Requests to the API server that were sent once more, by the code they were answered with.", "code", "host", "verb"),
+		startup: newStartup(r),
 	}
 	ttl := func(name, help string, of func() (time.Duration, bool)) {
 		if of != nil {
@@ -96,6 +105,12 @@ func (l lifetime) Collect(to chan<- prometheus.Metric) {
 func (m *Membership) Request(r Request) {
 	m.requests.WithLabelValues(r.Code, r.Host, r.Method).Inc()
 	m.requestsTook.WithLabelValues(r.Host, r.Method).Observe(r.Took.Seconds())
+	if r.Waited >= 0 {
+		m.throttled.WithLabelValues(r.Host, r.Method).Observe(r.Waited.Seconds())
+	}
+	if r.Again != "" {
+		m.retries.WithLabelValues(r.Again, r.Host, r.Method).Inc()
+	}
 	if r.Sent >= 0 {
 		m.requestSizes.WithLabelValues(r.Host, r.Method).Observe(float64(r.Sent))
 	}

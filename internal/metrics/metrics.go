@@ -55,6 +55,7 @@ type Metrics struct {
 	evictions      evictions
 	devices        devices
 	podResources   podResources
+	parts          parts
 	checks         *prometheus.GaugeVec
 	checked        *prometheus.CounterVec
 	began          time.Time
@@ -91,6 +92,10 @@ func New(cfg Config) *Metrics {
 	m.resizes, m.devices = newResizes(maker{m.registry}), newDevices(maker{m.registry})
 	m.podResources = newPodResources(maker{m.registry})
 	m.pins = newPins(maker{m.registry})
+	m.parts = newParts(maker{m.registry})
+	for _, static := range []string{"", "true"} { // rates begin with the first
+		m.restarted.WithLabelValues(static)
+	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.shutdowns(cfg.Shutdown)
 	if cfg.Pods != nil {
@@ -145,7 +150,9 @@ func (m *Metrics) Cgroups(operation string, took time.Duration) {
 func (m *Metrics) Handler() http.Handler { return handler(m.registry) }
 
 // SLIHandler serves /metrics/slis.
-func (m *Metrics) SLIHandler() http.Handler { return handler(m.slis) }
+func (m *Metrics) SLIHandler() http.Handler {
+	return handler(prometheus.Gatherers{m.slis, startTime()})
+}
 
 // handler serves what there is even if one collector fails.
 func handler(r prometheus.Gatherer) http.Handler {

@@ -73,7 +73,8 @@ type Verdict struct {
 	// Reason and Message say why a pod is refused, or what it has to wait for while it is not judged: For names that, "admission" if
 	// it is empty.
 	Reason, Message, For string
-	// Detail is what it is that the pod cannot have for itself, in the one word that metrics have for it: cpu, memory, topology.
+	// Detail is what it is that the pod cannot have for itself, in the one word that metrics have for it: cpu, memory, topology; with
+	// Victims it is the resource that they have to give up first.
 	Detail string
 	// Victims are the pods that have to give way before a critical pod can be judged once more (behaviour 43).
 	Victims []types.UID

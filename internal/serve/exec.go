@@ -80,6 +80,9 @@ func (f *Faces) stream(w http.ResponseWriter, r *http.Request, kind string, open
 
 // tell writes down that somebody uses a pod, since this is seen nowhere else if they came past the API server.
 func (f *Faces) tell(r *http.Request, kind string) {
+	if websocket.IsWebSocketUpgrade(r) {
+		f.cfg.Numbers.WebSocket(strings.ReplaceAll(kind, "-", ""))
+	}
 	args := []any{"kind", kind, "namespace", r.PathValue("namespace"), "pod", r.PathValue("pod"), "from", r.RemoteAddr}
 	if c := r.PathValue("container"); c != "" {
 		args = append(args, "container", c)

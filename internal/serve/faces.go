@@ -51,6 +51,8 @@ type Numbers interface {
 	// Request counts a request that begins; what it returns is called at its end.
 	Request(method, path, server string, longRunning bool) func()
 	Healthcheck(name string, ok bool)
+	// WebSocket counts a stream that came as a WebSocket: exec, attach or portforward.
+	WebSocket(subresource string)
 }
 
 // Usage reads what the node and its pods use. What it gives is shared and not changed.
@@ -165,3 +167,4 @@ func (noNumbers) SLIHandler() http.Handler              { return http.NotFoundHa
 func (noNumbers) ProbesHandler() http.Handler           { return http.NotFoundHandler() }
 func (noNumbers) Request(_, _, _ string, _ bool) func() { return func() {} }
 func (noNumbers) Healthcheck(name string, ok bool)      {}
+func (noNumbers) WebSocket(string)                      {}

@@ -18,6 +18,8 @@ type meter struct {
 	every time.Duration
 	log   *slog.Logger
 	now   func() time.Time
+	// told hears how long each measurement took, and who gave it; nil is fine.
+	told func(source string, took time.Duration)
 
 	mu    sync.Mutex
 	known map[place]*measured
@@ -33,7 +35,8 @@ type place struct{ root, name string }
 // errand is what is to be measured, and how.
 type errand struct {
 	place
-	how func(context.Context) (usage.Filesystem, error)
+	source string
+	how    func(context.Context) (usage.Filesystem, error)
 }
 
 type measured struct {
@@ -56,9 +59,15 @@ func newMeter(every time.Duration, log *slog.Logger, now func() time.Time) *mete
 	return &meter{every: every, log: log, now: now, known: map[place]*measured{}, wake: make(chan struct{}, 1)}
 }
 
+// Who tells how full a volume is, as metrics have it.
+const (
+	byFiles  = "du"
+	byDriver = "csi"
+)
+
 // ask gives the newest measurement, and sees to it that there will be a newer one if it is too old. ok is false if there is
 // none yet.
-func (m *meter) ask(p place, how func(context.Context) (usage.Filesystem, error)) (found usage.Filesystem, ok bool) {
+func (m *meter) ask(p place, source string, how func(context.Context) (usage.Filesystem, error)) (found usage.Filesystem, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()
@@ -70,7 +79,7 @@ func (m *meter) ask(p place, how func(context.Context) (usage.Filesystem, error)
 	k.asked = now
 	if due := k.at.IsZero() || now.Sub(k.at) >= max(m.every, lazier*k.took); due && !k.queued {
 		k.queued = true
-		m.queue = append(m.queue, errand{p, how})
+		m.queue = append(m.queue, errand{p, source, how})
 		if m.idle == nil {
 			m.idle = make(chan struct{})
 		}
@@ -115,6 +124,9 @@ func (m *meter) Run(ctx context.Context) error {
 		found, err := e.how(ctx)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if m.told != nil {
+			m.told(e.source, m.now().Sub(began))
 		}
 		m.done(e.place, found, began, err)
 	}

@@ -29,6 +29,8 @@ type Config struct {
 	// Driven asks the driver of a pod's volume how full it is; it may take long, and is called in Run only. Nil leaves out the
 	// volumes of drivers.
 	Driven func(ctx context.Context, pod types.UID, volume string) (usage.Filesystem, error)
+	// Measured is told how long it took to find out how full a volume is, and who told it: du (its files were counted) or csi. Nil is fine.
+	Measured func(source string, took time.Duration)
 	// Proc is /proc unless set.
 	Proc string
 	Log  *slog.Logger
@@ -104,8 +106,10 @@ func newReader(cfg Config, where hierarchies, now func() time.Time) *Reader {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	meter := newMeter(cfg.VolumesEvery, cfg.Log, now)
+	meter.told = cfg.Measured
 	return &Reader{
-		cfg: cfg, where: where, now: now, meter: newMeter(cfg.VolumesEvery, cfg.Log, now),
+		cfg: cfg, where: where, now: now, meter: meter,
 		turn: make(chan struct{}, 1), paces: map[string]*pace{},
 	}
 }

@@ -147,7 +147,7 @@ func (r *reading) volume(root *safepath.Root, path string, pod *unix.Stat_t, p *
 	}
 	v.Used, v.InodesUsed = usage.Number{}, usage.Number{}
 	here := place{r.podDir(p.UID), path}
-	found, ok := r.meter.ask(here, here.measure)
+	found, ok := r.meter.ask(here, byFiles, here.measure)
 	if !ok {
 		*unknown = true
 		return v, true
@@ -162,7 +162,7 @@ func (r *reading) driven(p *Pod, unknown *bool) (found []usage.Volume) {
 		return nil
 	}
 	for _, name := range p.Driven {
-		fs, ok := r.meter.ask(place{p.UID, name}, func(ctx context.Context) (usage.Filesystem, error) {
+		fs, ok := r.meter.ask(place{p.UID, name}, byDriver, func(ctx context.Context) (usage.Filesystem, error) {
 			ctx, cancel := context.WithTimeout(ctx, driverWait)
 			defer cancel()
 			return r.cfg.Driven(ctx, types.UID(p.UID), name)

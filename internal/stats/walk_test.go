@@ -208,7 +208,7 @@ func TestMeterIsLazy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMeter(time.Minute, nil, time.Now)
 		p := place{"/", "somewhere"}
-		m.ask(p, p.measure)
+		m.ask(p, byFiles, p.measure)
 		next, ok := m.next()
 		if !ok || next.place != p {
 			t.Fatal("what was asked for is not measured")
@@ -221,12 +221,36 @@ func TestMeterIsLazy(t *testing.T) {
 			due   bool
 		}{{time.Minute, false}, {8 * time.Minute, false}, {2 * time.Minute, true}} {
 			time.Sleep(c.after)
-			if f, ok := m.ask(p, p.measure); !ok || f.Used != usage.Of(1) || f.At != began {
+			if f, ok := m.ask(p, byFiles, p.measure); !ok || f.Used != usage.Of(1) || f.At != began {
 				t.Error("what was measured is forgotten")
 			}
 			if due := len(m.queue) > 0; due != c.due {
 				t.Errorf("%v after it began, it is due: %v", time.Since(began), due)
 			}
+		}
+	})
+}
+
+// TestMeasured: metrics hear how long each measurement took, and who gave it.
+func TestMeasured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMeter(time.Minute, nil, time.Now)
+		var heard []string
+		m.told = func(source string, took time.Duration) { heard = append(heard, source+" "+took.String()) }
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- m.Run(ctx) }()
+		m.ask(place{"u", "data"}, byDriver, func(context.Context) (usage.Filesystem, error) {
+			time.Sleep(time.Second)
+			return usage.Filesystem{}, nil
+		})
+		time.Sleep(2 * time.Second)
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if len(heard) != 1 || heard[0] != "csi 1s" {
+			t.Errorf("heard %q", heard)
 		}
 	})
 }

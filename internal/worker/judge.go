@@ -76,6 +76,9 @@ func (s *Set) weigh(d *pod.Desired, staying, ending []*pod.Desired, held, leavin
 			victim.preempted = &plan.Order{
 				Reason: reason.Preempting, Message: "Preempted in order to admit critical pod", Grace: victim.inbox.read().desired.Grace(),
 			}
+			if s.cfg.Preempted != nil {
+				s.cfg.Preempted(v.Detail)
+			}
 		}
 	}
 	if !v.Judged || !v.Admit || len(ending) == 0 {

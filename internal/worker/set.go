@@ -92,6 +92,8 @@ type Config struct {
 	// Judged, if set, is told of each answer of admission that is final.
 	Judged    func(*pod.Desired, plan.Verdict)
 	Restarted func(*pod.Desired)
+	// Preempted, if set, is told of each pod that has to make room for a critical one, and the resource that is short; metrics count with it.
+	Preempted func(short string)
 	// Resized, if set, is told whenever what is remembered of a pod's resources changes: what was remembered before, and is now,
 	// with what admission had said.
 	Resized func(d *pod.Desired, before, after plan.Kept, said plan.Resize)
