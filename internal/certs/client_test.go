@@ -226,6 +226,30 @@ func TestClientShortLivesDoNotRace(t *testing.T) {
 	})
 }
 
+// TestClientBriefLives has a signer whose certificates are due for renewal at birth, as those of a few minutes are that begin in the past.
+func TestClientBriefLives(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *node) {
+		n.api.life = day
+		joined(t, n)
+		n.api.set(func() { n.api.life = 0 })
+		n.api.sign = func(leaf *leafOf) {
+			leaf.NotBefore, leaf.NotAfter = time.Now().Add(-10*time.Minute), time.Now().Add(90*time.Second)
+		}
+		client, stop := startClient(t, n.clientConfig(), n.api)
+		defer stop()
+		time.Sleep(day)
+		before := len(n.api.names())
+		for end := time.Now().Add(time.Hour); time.Now().Before(end); time.Sleep(time.Second) {
+			if client.Current().Leaf.NotAfter.Before(time.Now()) {
+				t.Fatalf("it has run out %v before the end of the hour", time.Until(end))
+			}
+		}
+		if got := len(n.api.names()) - before; got > 130 {
+			t.Errorf("%d requests in an hour", got)
+		}
+	})
+}
+
 func TestClientCertificateNotYetValid(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *node) {
 		// This machine's clock is three hours behind.

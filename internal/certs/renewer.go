@@ -27,7 +27,11 @@ type renewer struct {
 	wanted string        // what the pauses are about
 	pause  time.Duration // after the last attempt; zero after what was wanted is there
 	next   time.Time     // no attempt before; zero: at once
+	got    time.Time     // when the last attempt came to a good end; zero if it did not
 }
+
+// hurry is the shortest pause after a success.
+const hurry = 10 * time.Second
 
 // A flight is an attempt under way.
 type flight struct {
@@ -52,8 +56,14 @@ type wish struct {
 func (r *renewer) steer(ctx context.Context, w wish, now time.Time) {
 	if w.what != r.wanted {
 		r.land()
-		r.wanted, r.pause, r.next = w.what, 0, time.Time{}
+		r.wanted, r.pause, r.next, r.got = w.what, 0, time.Time{}, time.Time{}
 		r.board.complain(troubleRequest, "")
+	}
+	// What lives so briefly that it is due at birth must not run out during a pause.
+	if life := r.board.cell.Value().NotAfter.Sub(r.got); !r.got.IsZero() && life > 0 {
+		if soon := r.got.Add(max(life/3, hurry)); soon.Before(r.next) {
+			r.next = soon
+		}
 	}
 	if w.what == "" || r.flight != nil || now.Before(r.next) {
 		return
@@ -91,8 +101,9 @@ func (r *renewer) take(err error, now time.Time) {
 	} else {
 		r.pause = failurePauses.Next(r.pause)
 	}
-	r.next = now.Add(backoff.Jitter(r.pause, 0.2, r.seed))
+	r.next, r.got = now.Add(backoff.Jitter(r.pause, 0.2, r.seed)), time.Time{}
 	if err == nil {
+		r.got = now
 		r.board.complain(troubleRequest, "")
 		return
 	}
