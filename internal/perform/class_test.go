@@ -44,4 +44,12 @@ func TestRuntimeClass(t *testing.T) {
 			t.Errorf("%s: %+v, calls %q", class, o.Failed, w.calls)
 		}
 	}
+	// The class of a pod that runs may go: its containers are made in the sandbox that is there.
+	gone := "gone"
+	seen := around()
+	seen.Observed.Sandboxes[0].Handler = "kata"
+	o := x.Do(t.Context(), web(func(p *v1.Pod) { p.Spec.RuntimeClassName = &gone }), one(plan.CreateContainer), seen)
+	if o.Failed != nil {
+		t.Errorf("a container of a pod whose class is gone: %+v", o.Failed)
+	}
 }

@@ -70,7 +70,7 @@ func sandboxAttempt(seen plan.Seen, id string) uint32 {
 // inputs gathers what the translation of a container needs: variables, volumes, sub-paths, and the files that are
 // mounted into it.
 func (x *Performer) inputs(ctx context.Context, d *pod.Desired, c *v1.Container, attempt uint32, node *translate.Node, seen plan.Seen) (*translate.Inputs, error) {
-	podIn, err := x.podInputs(ctx, d.Pod)
+	podIn, err := x.podInputs(ctx, d.Pod, handlerNow(seen))
 	if err != nil {
 		return nil, err
 	}

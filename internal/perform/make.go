@@ -111,16 +111,29 @@ func noContainer(d *pod.Desired, e plan.Effect) error {
 	return fmt.Errorf("pod %s/%s has no container %s", d.Pod.Namespace, d.Pod.Name, e.Container)
 }
 
-func (x *Performer) podInputs(ctx context.Context, p *v1.Pod) (translate.PodInputs, error) {
+// podInputs gathers what the translation of a pod needs. has is the handler of its sandbox; empty if there is none yet.
+func (x *Performer) podInputs(ctx context.Context, p *v1.Pod, has string) (translate.PodInputs, error) {
 	ids, err := x.cfg.Namespaces.Range(ctx, p)
 	if err != nil {
 		return translate.PodInputs{}, err
 	}
-	handler, err := x.handler(ctx, p)
-	if err != nil {
-		return translate.PodInputs{}, err
+	if has == "" {
+		if has, err = x.handler(ctx, p); err != nil {
+			return translate.PodInputs{}, err
+		}
 	}
-	return translate.PodInputs{Handler: handler, CgroupParent: x.cfg.Cgroups.Parent(p), UserNamespace: ids}, nil
+	return translate.PodInputs{Handler: has, CgroupParent: x.cfg.Cgroups.Parent(p), UserNamespace: ids}, nil
+}
+
+// handlerNow is the handler of the sandbox that the pod's containers are in: whatever has become of its runtime class since. Empty if the
+// runtime does not tell.
+func handlerNow(seen plan.Seen) string {
+	for _, s := range seen.Observed.Sandboxes {
+		if s.Ready {
+			return s.Handler
+		}
+	}
+	return ""
 }
 
 // handler is the way a pod's containers are to be run; empty is the runtime's default. A node without an API server has no

@@ -10,7 +10,7 @@ import (
 )
 
 func (x *Performer) runSandbox(ctx context.Context, d *pod.Desired, e plan.Effect) (*pod.Report, error) {
-	in, err := x.podInputs(ctx, d.Pod)
+	in, err := x.podInputs(ctx, d.Pod, "")
 	if err != nil {
 		return nil, err
 	}
