@@ -85,10 +85,10 @@ func (*csiKind) holds(v *v1.Volume) bool { return v.CSI != nil }
 
 func (k *csiKind) shown(r *request) translate.Volume {
 	if r.block() {
-		return translate.Volume{Device: filepath.Join(k.volumes.root, device{r.pv.Name}.published(r.pod.UID)), ReadOnly: r.readOnly, Group: r.group()}
+		return translate.Volume{Device: filepath.Join(k.volumes.root, device{r.pv.Name}.published(r.pod.UID)), ReadOnly: r.readOnly}
 	}
 	at := filepath.Join(names.PodDir(k.volumes.root, r.pod.UID), "volumes", csiDir, r.name(), csiMount)
-	return translate.Volume{HostPath: at, ReadOnly: r.readOnly, Relabel: !r.readOnly && relabels(at), Group: r.group()}
+	return translate.Volume{HostPath: at, ReadOnly: r.readOnly, Relabel: !r.readOnly && relabels(at)}
 }
 
 // relabels tells whether a file system keeps SELinux labels of files.

@@ -29,7 +29,7 @@ func (local) shown(r *request) translate.Volume {
 	if r.block() {
 		return translate.Volume{Device: r.pv.Spec.Local.Path, ReadOnly: r.readOnly}
 	}
-	return translate.Volume{ReadOnly: r.readOnly, Relabel: !r.readOnly, Group: r.group()}
+	return translate.Volume{ReadOnly: r.readOnly, Relabel: !r.readOnly}
 }
 
 func (local) teardown(ctx context.Context, p place) error { return leave(ctx, p) }

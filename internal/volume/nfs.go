@@ -39,7 +39,7 @@ func (n nfs) source(r *request) *v1.NFSVolumeSource {
 }
 
 func (n nfs) shown(r *request) translate.Volume {
-	return translate.Volume{ReadOnly: n.source(r).ReadOnly || r.readOnly, Group: r.group()}
+	return translate.Volume{ReadOnly: n.source(r).ReadOnly || r.readOnly}
 }
 
 func (nfs) teardown(ctx context.Context, p place) error { return leave(ctx, p) }

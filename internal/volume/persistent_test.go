@@ -97,8 +97,8 @@ func TestHostPathBehindAClaim(t *testing.T) {
 	pv.Annotations = map[string]string{"pv.beta.kubernetes.io/gid": "77"}
 	p := claimingPod("u")
 	at := b.setup(p)
-	if at.HostPath != data {
-		t.Errorf("it is at %s", at.HostPath)
+	if at.HostPath != data || at.Group == nil || *at.Group != 77 {
+		t.Errorf("it is at %s, of group %v", at.HostPath, at.Group)
 	}
 	if sub, err := b.v.Subpath(t.Context(), p, "app", 0, "deep/er"); err != nil || !strings.HasPrefix(sub, b.root) {
 		t.Errorf("subpath %s, %v", sub, err)

@@ -223,6 +223,7 @@ func (v *Volumes) locate(k kind, r *request) (translate.Volume, error) {
 
 func (v *Volumes) place(k kind, r *request) translate.Volume {
 	at := k.shown(r)
+	at.Group = r.group()
 	if at.HostPath == "" && at.Device == "" {
 		at.HostPath = filepath.Join(names.PodDir(v.root, r.pod.UID), "volumes", k.dir(), r.name())
 	}
