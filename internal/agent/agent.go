@@ -105,6 +105,9 @@ type Agent struct {
 	claimed    latest.Cell[claimedDevices]
 	// stock follows the device plugins.
 	stock *stock.Loop
+	// assigned are the devices that an upstream kubelet had given to pods, handed what plugins had handed out for them.
+	assigned map[types.UID]*allocate.Assigned
+	handed   map[types.UID]*allocate.Handed
 
 	notes    *note.List
 	ledger   *ledger.Ledger
@@ -242,7 +245,7 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 	}
 	a.set = worker.New(worker.Config{
 		Doer: a.doer(performer), Ledger: a.ledger, Judge: a.judge, Room: a.resizable, Wanted: a.wanted.Get, Node: a.facts.Get, LeaveStrays: o.LeaveStrays,
-		Remembered: remembered, Adopted: adopted, Judged: a.judged, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
+		Remembered: remembered, Adopted: joined(adopted, a.assigned), Handed: a.handed, Judged: a.judged, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
 		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health, Content: a.contentRevisions, Claimed: a.claimed.Get, Devices: a.stock.Supplies().Get, Boot: host.Who().BootID, Logins: a.loginRevisions, Orders: a.ordered.Get,
 		Keep: keepDead(a.cfg), Doomed: a.doomed,
 		Rejected: a.metrics.Rejected, Restarted: a.metrics.Restarted, Preempted: a.metrics.Preempted, Resized: a.metrics.Resized,

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/types"
 	registration "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
 
 	"github.com/bosun-project/bosun/internal/allocate"
@@ -19,6 +20,30 @@ import (
 	"github.com/bosun-project/bosun/internal/worker"
 )
 
+// adoptDevices reads what an upstream kubelet has left of devices: which resources there are, what pods have, and what plugins had handed
+// out for that (behaviour 238).
+func (a *Agent) adoptDevices() *device.Checkpoint {
+	c, err := device.ReadCheckpoint(filepath.Join(a.cfg.RootDir, device.Dir))
+	if err != nil {
+		a.log.Warn("what a kubelet has left of devices is not taken over", "err", err)
+	}
+	if c == nil {
+		return &device.Checkpoint{}
+	}
+	if len(c.Damaged) > 0 {
+		a.log.Warn("some of what a kubelet has left of devices makes no sense", "what", c.Damaged)
+	}
+	if c.At.After(host.Booted()) { // otherwise the plugins have to be asked again
+		a.handed = make(map[types.UID]*allocate.Handed, len(c.Handed))
+		for uid, containers := range c.Handed {
+			if containers != nil {
+				a.handed[uid] = &allocate.Handed{Boot: host.Who().BootID, Containers: containers}
+			}
+		}
+	}
+	return c
+}
+
 // buildDevices makes what follows device plugins.
 func (a *Agent) buildDevices() error {
 	known, damaged, err := a.ledger.LoadResources()
@@ -27,6 +52,11 @@ func (a *Agent) buildDevices() error {
 	}
 	if len(damaged) > 0 {
 		a.log.Warn("what the ledger has of resources of device plugins cannot be read; the plugins will tell of them again", "resources", damaged)
+	}
+	left := a.adoptDevices()
+	a.assigned = left.Assigned
+	for _, name := range left.Resources {
+		known[name] = nil
 	}
 	a.stock = stock.New(stock.Config{
 		Connect: func(socket string) (stock.Plugin, error) { return device.Connect(socket) },
@@ -85,4 +115,16 @@ func (a *Agent) buildPodResources() {
 		Asked: a.metrics.PodResourcesAsked, Failed: a.metrics.PodResourcesFailed,
 	})
 	a.faces = append(a.faces, actor{"pod resources", server.Run})
+}
+
+// joined is what pods have of both.
+func joined(a, b map[types.UID]*allocate.Assigned) map[types.UID]*allocate.Assigned {
+	if len(b) == 0 {
+		return a
+	}
+	out := maps.Clone(b)
+	for uid, parts := range a {
+		out[uid] = parts.Join(out[uid])
+	}
+	return out
 }

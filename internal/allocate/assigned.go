@@ -44,6 +44,34 @@ func (a *Assigned) Part(container string) Part {
 	return a.Containers[container]
 }
 
+// Join is what a pod has of both, of different things. Either may be nil.
+func (a *Assigned) Join(b *Assigned) *Assigned {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	out := &Assigned{Containers: maps.Clone(a.Containers)}
+	for name, more := range b.Containers {
+		part := out.Containers[name]
+		if part.Devices == nil {
+			part.Devices = more.Devices
+		}
+		if part.CPUs.Empty() {
+			part.CPUs = more.CPUs
+		}
+		if part.Memory == nil {
+			part.Memory = more.Memory
+		}
+		if out.Containers == nil {
+			out.Containers = map[string]Part{}
+		}
+		out.Containers[name] = part
+	}
+	return out
+}
+
 // CPUs are the processors that only this pod runs on. a may be nil.
 func (a *Assigned) CPUs() (all CPUs) {
 	if a != nil {

@@ -82,8 +82,10 @@ type Verdict struct {
 	Until time.Time
 	// Of is what was asked for when the pod was judged, which is what it is given; nil means what it asks for now.
 	Of *Allocation
-	// Assigned is what it gets of the node for itself alone; nil for nothing.
+	// Assigned is what it gets of the node for itself alone; nil for nothing. Handed is what plugins have handed out for that to an
+	// earlier agent; nil if they have to be asked.
 	Assigned *allocate.Assigned
+	Handed   *allocate.Handed
 }
 
 // Order is a stop for the node's sake: eviction, preemption, shutdown.

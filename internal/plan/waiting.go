@@ -18,7 +18,7 @@ func (d *draft) waiting() {
 		if facts.Verdict.Of != nil {
 			d.mem.Kept.Allocated = facts.Verdict.Of
 		}
-		d.mem.Kept.Assigned = facts.Verdict.Assigned
+		d.mem.Kept.Assigned, d.mem.Kept.Handed = facts.Verdict.Assigned, facts.Verdict.Handed
 		d.mem.Stage = Preparing
 	}
 }

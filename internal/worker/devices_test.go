@@ -212,7 +212,9 @@ func historyOfDevices(t *testing.T, seed uint64) {
 	r := newRig(t, seed, 4)
 	r.world.Script("ends", simworld.Script{ExitAfter: 300 * time.Millisecond})
 	r.world.Script("crashes", simworld.Script{ExitAfter: 5 * time.Second, Code: 1})
-	r.world.Change(func(f *simworld.Faults) { *f = simworld.Faults{FailBefore: 0.1, FailAfter: 0.1, LoseEvents: 0.1, SlowMost: 500 * time.Millisecond} })
+	r.world.Change(func(f *simworld.Faults) {
+		*f = simworld.Faults{FailBefore: 0.1, FailAfter: 0.1, LoseEvents: 0.1, SlowMost: 500 * time.Millisecond}
+	})
 	boots := 0
 	for step := range 60 {
 		switch random.IntN(9) {

@@ -34,6 +34,9 @@ func (s *Set) judge(listed, ready bool) {
 		case w.verdict.Judged:
 		case in.admitted || len(in.observed.Containers) > 0:
 			w.verdict = plan.Verdict{Judged: true, Admit: true, Assigned: s.adopted(w, in)}
+			if w.verdict.Assigned != nil {
+				w.verdict.Handed = s.cfg.Handed[w.uid]
+			}
 			residents, held = append(residents, resident{running: w, in: in}), s.holds(w, in, held)
 		default:
 			open = append(open, w)

@@ -79,7 +79,9 @@ type Config struct {
 	// Remembered holds the ledger's records.
 	Remembered map[types.UID]plan.Record
 	// Adopted is what an earlier agent gave to pods for themselves: those that still run keep it, where the ledger does not know better.
-	Adopted  map[types.UID]*allocate.Assigned
+	// Handed is what device plugins had handed out to these.
+	Adopted map[types.UID]*allocate.Assigned
+	Handed  map[types.UID]*allocate.Handed
 	CrashCap time.Duration
 	Notes    note.Sink
 	// NodeStatus is what the status of each pod tells of the node; nil tells nothing.
