@@ -9,6 +9,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	podresources "k8s.io/kubelet/pkg/apis/podresources/v1"
 
 	"github.com/bosun-project/bosun/internal/dra"
 	"github.com/bosun-project/bosun/internal/host"
@@ -145,6 +146,29 @@ func dropMessages(all []v1.ResourceStatus) {
 			all[i].Resources[j].Message = nil
 		}
 	}
+}
+
+// dynamic is what a container has of its pod's ResourceClaims, as the socket of pod resources tells it.
+func (a *Agent) dynamic(p *v1.Pod, c *v1.Container) []*podresources.DynamicResource {
+	if a.claims == nil {
+		return nil
+	}
+	var all []*podresources.DynamicResource
+	for _, g := range a.claims.Grants(p, c) {
+		one := &podresources.DynamicResource{ClaimName: g.Claim, ClaimNamespace: g.Namespace}
+		for _, d := range g.Devices {
+			told := &podresources.ClaimResource{DriverName: d.Driver, PoolName: d.Pool, DeviceName: d.Device}
+			if d.Share != "" {
+				told.ShareId = &d.Share
+			}
+			for _, name := range d.CDI {
+				told.CdiDevices = append(told.CdiDevices, &podresources.CDIDevice{Name: name})
+			}
+			one.ClaimResources = append(one.ClaimResources, told)
+		}
+		all = append(all, one)
+	}
+	return all
 }
 
 // claimTroubles are the DRA drivers that have registered and cannot be reached, for `bosun explain`.

@@ -105,7 +105,7 @@ func (a *Agent) deviceTroubles(add func(what, message string)) {
 // buildPodResources makes the socket that tells what pods have for themselves.
 func (a *Agent) buildPodResources() {
 	server := podresources.New(podresources.Config{
-		Socket: filepath.Join(a.cfg.RootDir, podresources.Socket), Allocatable: a.rules.Allocatable,
+		Socket: filepath.Join(a.cfg.RootDir, podresources.Socket), Allocatable: a.rules.Allocatable, Dynamic: a.dynamic,
 		Pods: func() []*worker.Entry {
 			pods, _ := a.set.Table().Pods()
 			return pods

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 
+	v1 "k8s.io/api/core/v1"
+
 	"github.com/bosun-project/bosun/internal/allocate"
 	"github.com/bosun-project/bosun/internal/status"
 )
@@ -27,6 +29,10 @@ func TestHealthOfDevices(t *testing.T) {
 	}
 	if got, want := told(), "a vendor.test/gpu x Healthy; a vendor.test/gpu y Unhealthy; a vendor.test/nic n Unknown; "; got != want {
 		t.Errorf("240: told %s, want %s", got, want)
+	}
+	in.Facts.Claimed = map[string][]v1.ResourceStatus{"b": {{Name: "claim:c/r", Resources: []v1.ResourceHealth{{ResourceID: "d/p/0", Health: v1.ResourceHealthStatusUnhealthy}}}}}
+	if got, want := told(), "a vendor.test/gpu x Healthy; a vendor.test/gpu y Unhealthy; a vendor.test/nic n Unknown; b claim:c/r d/p/0 Unhealthy; "; got != want {
+		t.Errorf("240, of claims: told %s, want %s", got, want)
 	}
 	in.Node.NoDeviceHealth = true
 	if got := told(); got != "" {

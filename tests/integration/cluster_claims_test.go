@@ -9,10 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	healthpb "k8s.io/kubelet/pkg/apis/dra-health/v1"
 	pb "k8s.io/kubelet/pkg/apis/dra/v1"
+	podresources "k8s.io/kubelet/pkg/apis/podresources/v1"
 
 	"github.com/bosun-project/bosun/internal/testbed"
 	"github.com/bosun-project/bosun/internal/testbed/controlplane"
@@ -151,6 +154,7 @@ func TestClaimsOfPods(t *testing.T) {
 		t.Errorf("prepared is %v", prepared)
 	}
 	m.untilFares(t, d, one)
+	same(t, "what the socket of pod resources tells", m.dynamicOf(t, ns, "claims-one"), m.granted(t, ns, own, "")+m.granted(t, ns, "shared", "one"))
 
 	asked := len(d.Calls("NodePrepareResources"))
 	m.restart(t)
@@ -180,6 +184,45 @@ func TestClaimsOfPods(t *testing.T) {
 		return nil
 	})
 	m.untilLogged(t, "the resource slices of a driver that is gone were deleted", lost)
+}
+
+// dynamicOf are the devices of claims that the socket of pod resources tells of a pod.
+func (m *member) dynamicOf(t *testing.T, ns, name string) string {
+	t.Helper()
+	conn, err := grpc.NewClient("unix://"+filepath.Join(m.root, "pod-resources/kubelet.sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	answer, err := podresources.NewPodResourcesListerClient(conn).Get(deadline(t, patience), &podresources.GetPodResourcesRequest{PodNamespace: ns, PodName: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := ""
+	for _, c := range answer.GetPodResources().GetContainers() {
+		for _, r := range c.GetDynamicResources() {
+			for _, d := range r.ClaimResources {
+				out += fmt.Sprintf("%s: %s/%s %s/%s/%s %d\n", c.Name, r.ClaimNamespace, r.ClaimName, d.DriverName, d.PoolName, d.DeviceName, len(d.CdiDevices))
+			}
+		}
+	}
+	return out
+}
+
+// granted is what it is to tell of one claim of the container called both.
+func (m *member) granted(t *testing.T, ns, name, request string) string {
+	t.Helper()
+	claim, err := m.api.ResourceV1().ResourceClaims(ns).Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := ""
+	for _, r := range claim.Status.Allocation.Devices.Results {
+		if request == "" || r.Request == request {
+			out += fmt.Sprintf("both: %s/%s %s/%s/%s 1\n", ns, name, r.Driver, r.Pool, r.Device)
+		}
+	}
+	return out
 }
 
 // seen is what containers see that have all of a claim, or one request of it.
