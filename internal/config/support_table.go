@@ -154,7 +154,7 @@ func honouredGates() []string {
 		"GracefulNodeShutdownBasedOnPodPriority", "InPlacePodLevelResourcesVerticalScaling", "KubeletAllocatedPodsEndpoint", "KubeletCrashLoopBackOffMax", "KubeletEnsureSecretPulledImages",
 		"KubeletServiceAccountTokenForCredentialProviders", "LoggingAlphaOptions",
 		"LoggingBetaOptions", "MemoryQoS", "NodeLogQuery", "PodCertificateRequest", "PodLevelResources", "PodLogsQuerySplitStreams", "QOSReserved",
-		"ReloadKubeletClientCAFile", "ReloadKubeletServerCertificateFile", "RestartAllContainersOnContainerExits", "RotateKubeletServerCertificate", "SELinuxMount",
+		"ReloadKubeletClientCAFile", "ReloadKubeletServerCertificateFile", "ResourceHealthStatus", "ResourceHealthStatusMessage", "RestartAllContainersOnContainerExits", "RotateKubeletServerCertificate", "SELinuxMount",
 	}
 }
 

@@ -400,3 +400,56 @@ func TestDamagedRecord(t *testing.T) {
 		t.Errorf("%v; pods %v", wrong, pods)
 	}
 }
+
+// TestCrashSweep ends the agent at each thing it remembers while a pod comes and goes, once before that is safe and once after it: in
+// the end the pod can have its claims, and nothing stays of them.
+func TestCrashSweep(t *testing.T) {
+	for at := 1; ; at++ {
+		saves := 0
+		for _, lost := range []bool{true, false} {
+			n := newNode(t, 0)
+			gpu, nic := n.driver(gpus, dradriver.Options{}), n.driver(nics, dradriver.Options{})
+			p, other := web("web", "a", "b"), web("other", "b")
+			n.claim("a", []string{gpus, nics}, p)
+			n.claim("b", []string{gpus}, p, other)
+			n.crashAt(at, lost)
+			life := func() error {
+				for _, step := range []func() error{
+					func() error { return n.claims.Prepare(t.Context(), p) },
+					func() error { return n.claims.Prepare(t.Context(), other) },
+					func() error { return n.claims.Unprepare(t.Context(), p.UID) },
+				} {
+					if err := step(); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+			died := life() != nil
+			saves = n.crashAt(0, false)
+			n.restart()
+			if err := n.claims.Prepare(t.Context(), other); err != nil || len(n.devices(other)) != 1 {
+				t.Errorf("crash at %d, lost %v: %v", at, lost, err)
+			}
+			if !slices.Contains(gpu.Prepared(), "uid-b") {
+				t.Errorf("crash at %d, lost %v: the shared claim is not prepared", at, lost)
+			}
+			if died {
+				if err := n.claims.Prepare(t.Context(), p); err != nil || len(n.devices(p)) != 3 {
+					t.Errorf("crash at %d, lost %v: %v", at, lost, err)
+				}
+			}
+			for _, uid := range []types.UID{p.UID, other.UID} {
+				if err := n.claims.Unprepare(t.Context(), uid); err != nil {
+					t.Errorf("crash at %d, lost %v: %v", at, lost, err)
+				}
+			}
+			if left := slices.Concat(gpu.Prepared(), nic.Prepared()); len(left)+n.left() > 0 {
+				t.Errorf("crash at %d, lost %v: prepared is %v, %d records", at, lost, left, n.left())
+			}
+		}
+		if saves < at { // nothing was cut any more
+			return
+		}
+	}
+}

@@ -37,6 +37,9 @@ type node struct {
 	reads    int
 	observed []string
 	news     chan struct{}
+	// saves counts what was to be remembered; from the crash-th on all fails, the first of them perhaps though it was done.
+	saves, crash int
+	lost         bool
 }
 
 func newNode(t *testing.T, timeout time.Duration) *node {
@@ -103,6 +106,11 @@ func (n *node) SaveClaims(_ context.Context, texts map[string][]byte) error {
 	if n.full != nil {
 		return n.full
 	}
+	n.saves++
+	killed := n.crash > 0 && n.saves >= n.crash
+	if killed && (n.lost || n.saves > n.crash) {
+		return errors.New("killed")
+	}
 	for key, text := range texts {
 		if text == nil {
 			delete(n.saved, key)
@@ -110,7 +118,18 @@ func (n *node) SaveClaims(_ context.Context, texts map[string][]byte) error {
 			n.saved[key] = text
 		}
 	}
+	if killed {
+		return errors.New("killed")
+	}
 	return nil
+}
+
+// crashAt has the agent die when something is remembered for the so-many-th time; 0 is never. It tells how often it was until now.
+func (n *node) crashAt(at int, lost bool) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.crash, n.lost = at, lost
+	return n.saves
 }
 
 // tell wakes await. The lock is held.
