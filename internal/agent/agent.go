@@ -227,7 +227,8 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 	}
 	a.settings = &settings{
 		cfg: a.cfg, host: a.host, ips: a.ips.Value, allocatable: a.room.Allocatable, log: a.log,
-		cgroupVersion: func() int { return a.cgroups.version() }, health: func() observe.Health { return a.observer.Health().Value() },
+		cgroupVersion: func() int { return a.cgroups.version() }, limitHugePages: func() bool { return a.cgroups.limitHugePages() },
+		health: func() observe.Health { return a.observer.Health().Value() },
 	}
 	if err := a.buildSources(o.Manifests, remembered); err != nil {
 		return err

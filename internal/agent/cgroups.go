@@ -112,6 +112,12 @@ func (c *cgroups) version() int {
 	return 2
 }
 
+// limitHugePages tells whether huge pages can be limited; that is assumed until the tree is made.
+func (c *cgroups) limitHugePages() bool {
+	t := c.known()
+	return t == nil || t.LimitsHugePages()
+}
+
 // do does something with the tree, and tells how long it took.
 func (c *cgroups) do(ctx context.Context, operation string, work func(*cgroup.Tree) error) error {
 	tree, err := c.ready(ctx)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -27,7 +28,9 @@ type settings struct {
 	log         *slog.Logger
 	// cgroupVersion is 1 or 2.
 	cgroupVersion func() int
-	health        func() observe.Health
+	// limitHugePages tells whether the kernel can limit huge pages.
+	limitHugePages func() bool
+	health         func() observe.Health
 
 	telling sync.Mutex
 	told    string
@@ -55,8 +58,8 @@ func (s *settings) node() translate.Node {
 	if k.CPUCFSQuotaPeriod != nil {
 		n.CPUCFSQuotaPeriod = k.CPUCFSQuotaPeriod.Duration
 	}
-	for size := range s.host.HugePages {
-		n.HugePageSizes = append(n.HugePageSizes, size)
+	if s.limitHugePages() {
+		n.HugePageSizes = slices.Collect(maps.Keys(s.host.HugePages))
 	}
 	slices.Sort(n.HugePageSizes)
 	for _, h := range s.health().Handlers {

@@ -54,11 +54,13 @@ func TestSettingsOfTheNode(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct {
-		lines   string
-		version int
-		want    func(*translate.Node)
+		lines     string
+		version   int
+		noHugetlb bool
+		want      func(*translate.Node)
 	}{
-		"usual": {},
+		"no way to limit huge pages": {noHugetlb: true, want: func(n *translate.Node) { n.HugePageSizes = nil }},
+		"usual":                      {},
 		"cluster": {
 			lines: "clusterDNS: [10.96.0.10]\nclusterDomain: cluster.local\n",
 			want: func(n *translate.Node) {
@@ -101,7 +103,7 @@ func TestSettingsOfTheNode(t *testing.T) {
 				host:        host.Facts{Name: "here", Memory: 8 << 30, Swap: 1 << 30, SELinux: true, Throttle: []string{"/hot"}, HugePages: map[int64]int64{1 << 30: 0, 2 << 20: 0}},
 				ips:         func() []string { return []string{"192.0.2.1"} },
 				allocatable: v1.ResourceList{v1.ResourceMemory: resource.MustParse("7Gi")},
-				log:         slog.New(slog.DiscardHandler), cgroupVersion: func() int { return version },
+				log:         slog.New(slog.DiscardHandler), cgroupVersion: func() int { return version }, limitHugePages: func() bool { return !c.noHugetlb },
 				health: func() observe.Health {
 					return observe.Health{Handlers: []engine.Handler{{Name: "", UserNamespaces: true}, {Name: "other", RecursiveReadOnlyMounts: true}}}
 				},

@@ -100,6 +100,10 @@ func (t *Tree) Version() int {
 	return 1
 }
 
+// LimitsHugePages tells whether huge pages can be limited here: without the controller hugetlb they cannot, and some runtimes
+// refuse containers that have such limits.
+func (t *Tree) LimitsHugePages() bool { return !slices.Contains(t.layout.missing(), "hugetlb") }
+
 // Parent is the cgroup_parent the runtime is told for a pod; empty leaves the choice to the runtime.
 func (t *Tree) Parent(pod *v1.Pod) string {
 	switch {

@@ -45,7 +45,7 @@ type Node struct {
 	// CgroupVersion is 1 or 2.
 	CgroupVersion        int
 	SingleProcessOOMKill bool
-	// HugePageSizes are the sizes the node has, in bytes.
+	// HugePageSizes are the sizes the node has and can limit, in bytes.
 	HugePageSizes []int64
 	// MemoryThrottlingFactor sets memory.high when it is not nil.
 	MemoryThrottlingFactor *float64
