@@ -71,10 +71,13 @@ spec:
 			t.Errorf("log directory %s: %v %v, want mode 0755", d, info, err)
 		}
 	}
-	target, err := os.Readlink(filepath.Join(names.ContainerLogLinksDir, "naming-here_team_main-"+c.Id+".log"))
-	if err != nil || target != log {
-		t.Errorf("link to the log: %q %v, want %s", target, err, log)
-	}
+	eventually(t, func() error { // it is made when the container has started
+		target, err := os.Readlink(filepath.Join(names.ContainerLogLinksDir, "naming-here_team_main-"+c.Id+".log"))
+		if err == nil && target != log {
+			t.Errorf("link to the log: %q, want %s", target, log)
+		}
+		return err
+	})
 }
 
 // Same manifest text, same UID; another text, another pod (behaviour 8, 59).
