@@ -12,7 +12,7 @@ SOAK   ?= 10000
 SEED   ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run cluster kubeadm cluster-down test check unit integration test-v2 soak bench tools images deps clean
+.PHONY: help build run cluster kubeadm crio cluster-down test check unit integration test-v2 soak bench tools images deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,11 @@ cluster: build tools images ## bring up a Kubernetes cluster with Bosun as its o
 
 kubeadm: build tools images ## let kubeadm make, upgrade, renew and reset a cluster of two nodes with Bosun in the place of the kubelet
 	BOSUN_TEST_LONG=1 BOSUN_TEST_BINARY=$(CURDIR)/bin/bosun $(GO) test -count 1 -v -timeout 20m ./tests/kubeadm
+
+crio: build tools images ## run the integration tests on CRI-O instead of containerd, but for those that tests/integration/crio.skip names
+	@tools/deps.sh conmon
+	@tools/build.sh $(BIN) crio
+	BOSUN_TEST_RUNTIME=crio $(GO) test -count 1 -timeout 40m -skip "^($$(grep -v '^#' tests/integration/crio.skip | paste -sd '|'))$$" ./tests/integration
 
 cluster-down: ## end it, and remove all it made
 	@mkdir -p $(BIN)

@@ -39,9 +39,11 @@ type Bed struct {
 	CgroupParent string // for pods of tests that make their own CRI calls; an agent under test may use "/"
 
 	bridge string
-	on     *Machine // where containerd runs; nil for where the tests do
-	mu     sync.Mutex
-	daemon *daemon // nil while containerd does not run
+	// program starts the runtime.
+	program []string
+	on      *Machine // where containerd runs; nil for where the tests do
+	mu      sync.Mutex
+	daemon  *daemon // nil while containerd does not run
 }
 
 // Options choose what a bed has. The zero value is right for most tests.
@@ -112,11 +114,12 @@ func Open(options Options) (*Bed, error) {
 		bridge:       fmt.Sprint("bed", n),
 		on:           options.Machine,
 	}
-	if _, err := os.Stat(filepath.Join(b.BinDir, "containerd")); err != nil {
-		return nil, fmt.Errorf("testbed: %w; run `make tools images` first", err)
-	}
+	b.program = []string{filepath.Join(b.BinDir, "containerd"), "--config", filepath.Join(dir, "config.toml")}
 	if err := b.writeConfig(options.Config); err != nil {
 		return nil, fmt.Errorf("testbed: %w", err)
+	}
+	if _, err := os.Stat(b.program[0]); err != nil {
+		return nil, fmt.Errorf("testbed: %w; run `make tools images` first", err)
 	}
 	if err := b.open(cache, options.Images); err != nil {
 		return nil, fmt.Errorf("testbed: %w", errors.Join(err, b.Stop()))
@@ -125,11 +128,14 @@ func Open(options Options) (*Bed, error) {
 }
 
 func (b *Bed) open(cache string, images []string) error {
-	if err := b.Restart(); err != nil {
-		return err
-	}
 	tars, err := tarballs(filepath.Join(cache, "images"), images)
 	if err != nil {
+		return err
+	}
+	if OnCRIO() {
+		return b.pullImages(tars)
+	}
+	if err := b.Restart(); err != nil {
 		return err
 	}
 	return b.importImages(tars)

@@ -67,5 +67,8 @@ func (b *Bed) writeConfig(more string) error {
 			return fmt.Errorf("write %s: %w", path, err)
 		}
 	}
+	if OnCRIO() {
+		return b.writeCRIO(fill)
+	}
 	return os.MkdirAll(b.CertsDir, 0o755)
 }

@@ -39,7 +39,7 @@ func (b *Bed) startDaemon() (*daemon, error) {
 	if b.on != nil {
 		command = b.on.Command
 	}
-	cmd := command(filepath.Join(b.BinDir, "containerd"), "--config", filepath.Join(b.Dir, "config.toml"))
+	cmd := command(b.program[0], b.program[1:]...)
 	cmd.Env = append(os.Environ(), "PATH="+b.BinDir+":"+os.Getenv("PATH"), "NOTIFY_SOCKET="+notify)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {

@@ -40,35 +40,49 @@ type Registry struct {
 // that wrap makes around the registry: to ask for credentials, to count, to hang, to answer nonsense.
 func (b *Bed) StartRegistry(tb testing.TB, wrap func(http.Handler) http.Handler) *Registry {
 	tb.Helper()
-	dir, err := os.MkdirTemp(b.Dir, "registry")
+	r, end, err := b.openRegistry(wrap)
 	if err != nil {
 		tb.Fatal(err)
+	}
+	tb.Cleanup(end)
+	if err := b.AllowHTTP(r.Host); err != nil {
+		tb.Fatal(err)
+	}
+	return r
+}
+
+// openRegistry starts a registry, and returns what ends it.
+func (b *Bed) openRegistry(wrap func(http.Handler) http.Handler) (*Registry, func(), error) {
+	dir, err := os.MkdirTemp(b.Dir, "registry")
+	if err != nil {
+		return nil, nil, err
 	}
 	config := filepath.Join(dir, "config.yml")
 	if err := os.WriteFile(config, []byte(strings.ReplaceAll(registryConfig, "DIR", dir)), 0o644); err != nil {
-		tb.Fatal(err)
+		return nil, nil, err
 	}
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
-		tb.Fatal(err)
+		return nil, nil, err
 	}
 	defer log.Close()
 	cmd := exec.Command(filepath.Join(b.BinDir, "registry"), "serve", config)
 	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
-		tb.Fatal(err)
+		return nil, nil, err
 	}
-	tb.Cleanup(func() {
+	kill := func() {
 		_ = cmd.Process.Kill() // it may be gone with the bed
 		_ = cmd.Wait()
-	})
+	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, "socket"))
 	}
-	if err := awaitDial(tb.Context(), dial); err != nil {
+	if err := awaitDial(context.Background(), dial); err != nil {
+		kill()
 		said, _ := os.ReadFile(log.Name()) // only to say more
-		tb.Fatalf("registry: %v; it said:\n%s", err, said)
+		return nil, nil, fmt.Errorf("registry: %w; it said:\n%s", err, said)
 	}
 	transport := &http.Transport{DialContext: dial}
 	var handler http.Handler = &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) {
@@ -78,24 +92,24 @@ func (b *Bed) StartRegistry(tb testing.TB, wrap func(http.Handler) http.Handler)
 		handler = wrap(handler)
 	}
 	front := httptest.NewServer(handler)
-	tb.Cleanup(func() {
-		front.CloseClientConnections() // one may hang on purpose
-		front.Close()
-		transport.CloseIdleConnections()
-	})
 	r := &Registry{
 		Host:   front.Listener.Addr().String(),
 		images: filepath.Join(filepath.Dir(b.BinDir), "images"),
 		direct: &http.Client{Transport: transport, Timeout: startDeadline},
 	}
-	if err := b.AllowHTTP(r.Host); err != nil {
-		tb.Fatal(err)
-	}
-	return r
+	return r, func() {
+		front.CloseClientConnections() // one may hang on purpose
+		front.Close()
+		transport.CloseIdleConnections()
+		kill()
+	}, nil
 }
 
-// AllowHTTP tells containerd to speak plain HTTP with the registry at host.
+// AllowHTTP tells the runtime to speak plain HTTP with the registry at host.
 func (b *Bed) AllowHTTP(host string) error {
+	if OnCRIO() {
+		return b.allowHTTP(host)
+	}
 	dir := filepath.Join(b.CertsDir, host)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -124,16 +138,12 @@ func awaitDial(ctx context.Context, dial func(context.Context, string, string) (
 // Push puts an image of `make images` (such as "busybox") into the registry as repository:tag, and returns the
 // reference that containers use.
 func (r *Registry) Push(image, repository, tag string) (string, error) {
-	ref := r.Host + "/" + repository + ":" + tag
-	files, err := readTar(filepath.Join(r.images, image+".tar"))
+	files, only, err := r.read(image)
 	if err != nil {
 		return "", err
 	}
-	var index struct{ Manifests []blobRef }
-	if err := json.Unmarshal(files["index.json"], &index); err != nil || len(index.Manifests) != 1 {
-		return "", fmt.Errorf("image %s: want one manifest: %w", image, err)
-	}
-	manifest := index.Manifests[0].in(files)
+	ref := r.Host + "/" + repository + ":" + tag
+	manifest := only.in(files)
 	var parts struct {
 		MediaType string
 		Config    blobRef
@@ -154,7 +164,39 @@ func (r *Registry) Push(image, repository, tag string) (string, error) {
 	return ref, nil
 }
 
-type blobRef struct{ Digest string }
+// pushOwn puts an image into the registry under the name that it has in `make images`, and returns that.
+func (r *Registry) pushOwn(image string) (string, error) {
+	_, only, err := r.read(image)
+	if err != nil {
+		return "", err
+	}
+	name := only.Annotations["io.containerd.image.name"]
+	_, path, _ := strings.Cut(name, "/")
+	repository, tag, ok := strings.Cut(path, ":")
+	if !ok {
+		return "", fmt.Errorf("image %s: want a name such as docker.io/library/%s:latest, have %q", image, image, name)
+	}
+	_, err = r.Push(image, repository, tag)
+	return name, err
+}
+
+// read returns the files of an image of `make images`, and its manifest.
+func (r *Registry) read(image string) (map[string][]byte, blobRef, error) {
+	files, err := readTar(filepath.Join(r.images, image+".tar"))
+	if err != nil {
+		return nil, blobRef{}, err
+	}
+	var index struct{ Manifests []blobRef }
+	if err := json.Unmarshal(files["index.json"], &index); err != nil || len(index.Manifests) != 1 {
+		return nil, blobRef{}, fmt.Errorf("image %s: want one manifest: %w", image, err)
+	}
+	return files, index.Manifests[0], nil
+}
+
+type blobRef struct {
+	Digest      string
+	Annotations map[string]string
+}
 
 func (b blobRef) in(files map[string][]byte) []byte {
 	return files["blobs/"+strings.Replace(b.Digest, ":", "/", 1)]
