@@ -20,9 +20,9 @@ func TestExamplesAreGoodManifests(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		pods, err := manifest.Read(text, manifest.From{Source: pod.FromFile, Origin: path, NodeName: "node"})
-		if err != nil || len(pods) != 1 {
-			t.Errorf("%s: %d pods: %v", path, len(pods), err)
+		c, err := manifest.ReadAll(text, manifest.From{Source: pod.FromFile, Origin: path, NodeName: "node", Objects: true})
+		if err != nil || len(c.Pods)+len(c.ConfigMaps)+len(c.Secrets) != 1 {
+			t.Errorf("%s: %+v: %v", path, c, err)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package nodeapi
 
 import (
 	"net/http"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -58,4 +59,15 @@ func (a *API) openAPI(w http.ResponseWriter, r *http.Request) {
 	a.answer(w, http.StatusOK, map[string]any{
 		"openapi": "3.0.0", "info": map[string]any{"title": "Bosun", "version": a.cfg.Version}, "paths": paths, "components": map[string]any{"schemas": map[string]any{}},
 	})
+}
+
+// openAPIv2 is the schema in its old form, for clients that look for unknown fields themselves in what they know no better way for,
+// such as lists: it has no objects, so that they leave that to this API.
+func (a *API) openAPIv2(w http.ResponseWriter, r *http.Request) {
+	if strings.Contains(r.Header.Get("Accept"), "protobuf") {
+		w.Header().Set("Content-Type", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf")
+		_, _ = w.Write([]byte("\x0a\x032.0")) // field 1, the version of the form
+		return
+	}
+	a.answer(w, http.StatusOK, map[string]any{"swagger": "2.0", "info": map[string]any{"title": "Bosun", "version": a.cfg.Version}, "paths": map[string]any{}})
 }

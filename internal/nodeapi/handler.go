@@ -29,6 +29,7 @@ func (a *API) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/api/v1/", a.objects)
 	mux.HandleFunc("/openapi/v3/api/v1", a.openAPI)
+	mux.HandleFunc("/openapi/v2", a.openAPIv2)
 	fixed := map[string]any{
 		"/api": metav1.APIVersions{TypeMeta: metav1.TypeMeta{Kind: "APIVersions"}, Versions: []string{"v1"},
 			ServerAddressByClientCIDRs: []metav1.ServerAddressByClientCIDR{}},
