@@ -152,6 +152,7 @@ func honouredGates() []string {
 		"AllowDNSOnlyNodeCSR", "CPUManagerPolicyAlphaOptions", "CPUManagerPolicyBetaOptions", "ComponentFlagz", "ComponentStatusz", "ContainerCheckpoint", "ContainerRestartRules",
 		"ContextualLogging", "CustomCPUCFSQuotaPeriod", "DefaultPodSysctls", "EventedPLEG", "ExtendWebSocketsToKubelet", "GracefulNodeShutdown",
 		"GracefulNodeShutdownBasedOnPodPriority", "InPlacePodLevelResourcesVerticalScaling", "KubeletAllocatedPodsEndpoint", "KubeletCrashLoopBackOffMax", "KubeletEnsureSecretPulledImages",
+		"KubeletPodResourcesGet", "KubeletPodResourcesListUseActivePods", "ResourceHealthStatus",
 		"KubeletServiceAccountTokenForCredentialProviders", "LoggingAlphaOptions",
 		"LoggingBetaOptions", "MemoryQoS", "NodeLogQuery", "PodCertificateRequest", "PodLevelResources", "PodLogsQuerySplitStreams", "QOSReserved",
 		"ReloadKubeletClientCAFile", "ReloadKubeletServerCertificateFile", "ResourceHealthStatus", "ResourceHealthStatusMessage", "RestartAllContainersOnContainerExits", "RotateKubeletServerCertificate", "SELinuxMount",
