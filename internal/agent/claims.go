@@ -93,7 +93,7 @@ func (a *Agent) followClaimed(ctx context.Context) error {
 			timer.Reset(time.Until(until))
 			stale = timer.C
 		}
-		if len(all) == 0 { // no matter who is wanted, as long as nobody has any
+		if users, _ := a.claims.Pods(); len(users) == 0 { // no matter who is wanted, as long as nobody has any
 			newer = nil
 		}
 		select {
