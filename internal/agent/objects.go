@@ -13,6 +13,7 @@ import (
 	"github.com/bosun-project/bosun/internal/content"
 	"github.com/bosun-project/bosun/internal/credential"
 	"github.com/bosun-project/bosun/internal/keep"
+	"github.com/bosun-project/bosun/internal/metrics"
 	"github.com/bosun-project/bosun/internal/objects"
 	"github.com/bosun-project/bosun/internal/pod"
 )
@@ -46,6 +47,13 @@ func (a *Agent) buildObjects() ([]*v1.Pod, error) {
 		a.sources = append(a.sources, actor{"kept pods", keep.NewLoop(loop).Run})
 	}
 	a.objects = objects.New(config)
+	a.metrics.Certificates(func() map[metrics.Certificate]int {
+		count := map[metrics.Certificate]int{}
+		for of, n := range a.objects.Certificates() {
+			count[metrics.Certificate(of)] += n
+		}
+		return count
+	})
 	a.sources = append(a.sources, a.member.once(actor{"objects of pods", a.objects.Run}))
 	return pods, nil
 }

@@ -116,6 +116,7 @@ func other(m *Metrics) {
 		full := usage.Filesystem{Capacity: usage.Of(9), Available: usage.Of(2), Used: usage.Of(7), Inodes: usage.Of(9), InodesFree: usage.Of(2), InodesUsed: usage.Of(7)}
 		return []usage.Pod{{Name: "a", Containers: []usage.Container{{Name: "app", Logs: &full}}, Volumes: []usage.Volume{{Claim: "data", Filesystem: full}}}}
 	})
+	m.Certificates(func() map[Certificate]int { return map[Certificate]int{{"example.com/s", "fresh"}: 2} })
 	live := func() (time.Duration, bool) { return time.Hour, true }
 	j := m.Join(MembershipConfig{ClientTTL: live, ServerTTL: live, Mirrors: func() int { return 1 }})
 	j.Request(Request{Method: "GET", Code: "200", Waited: time.Millisecond, Again: "429"})
