@@ -20,7 +20,6 @@ import (
 	"github.com/bosun-project/bosun/internal/pin"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/pod"
-	"github.com/bosun-project/bosun/internal/worker"
 )
 
 // checkPins is the time between two looks at what the kernel has, unless the configuration names one: changes are acted on as they happen, and
@@ -171,29 +170,28 @@ func (a *Agent) processors() perform.Processors {
 	return a.pins
 }
 
-// podsToPin are the pods that have something in the runtime, or for themselves.
+// podsToPin are the pods that have something in the runtime, or for themselves. What they have for themselves holds, too, while no source has
+// named them: the others must not come there meanwhile.
 func (a *Agent) podsToPin() ([]pin.Pod, <-chan struct{}) {
 	entries, newer := a.set.Table().Pods()
+	owners := a.set.Owners()
 	pods := make([]pin.Pod, 0, len(entries))
 	for _, e := range entries {
-		if p, ok := podToPin(e); ok {
+		p := pin.Pod{UID: e.Desired.UID(), Assigned: owners[e.Desired.UID()], Containers: map[string]string{}}
+		for i := range e.Observed.Containers {
+			if c := &e.Observed.Containers[i]; c.State == pod.Created || c.State == pod.Running {
+				p.Containers[c.ID] = c.Name
+			}
+		}
+		if p.Assigned != nil || len(p.Containers) > 0 {
 			pods = append(pods, p)
 		}
+		delete(owners, p.UID)
+	}
+	for uid, assigned := range owners {
+		pods = append(pods, pin.Pod{UID: uid, Assigned: assigned})
 	}
 	return pods, newer
-}
-
-func podToPin(e *worker.Entry) (pin.Pod, bool) {
-	p := pin.Pod{UID: e.Desired.UID(), Containers: map[string]string{}}
-	if e.Memory.Stage < plan.Cleaning {
-		p.Assigned = e.Memory.Kept.Assigned
-	}
-	for i := range e.Observed.Containers {
-		if c := &e.Observed.Containers[i]; c.State == pod.Created || c.State == pod.Running {
-			p.Containers[c.ID] = c.Name
-		}
-	}
-	return p, p.Assigned != nil || len(p.Containers) > 0
 }
 
 // machineOf is the machine as the rules have it.

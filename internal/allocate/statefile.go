@@ -65,7 +65,7 @@ type seal struct {
 	DataChecksum uint32 `json:"dataChecksum"`
 }
 
-// CPUStateFile is what the file of processors has to say under these rules.
+// CPUStateFile is what the file of processors has to say under these rules. Pods that have some from an earlier policy are told of under any.
 func CPUStateFile(r *Rules, owners Owners) []byte {
 	s := cpuState{PolicyName: "none"}
 	if r.CPU.Static {
@@ -73,7 +73,7 @@ func CPUStateFile(r *Rules, owners Owners) []byte {
 	}
 	for uid, a := range owners {
 		for name, part := range a.Containers {
-			if part.CPUs.Empty() || !r.CPU.Static {
+			if part.CPUs.Empty() {
 				continue
 			}
 			if s.Entries == nil {

@@ -219,7 +219,7 @@ func TestOtherPolicy(t *testing.T) {
 		n.pods.Set([]pin.Pod{owning("v", "b", 1), sharing("u", "a")})
 		n.start(t, false)
 		n.has(t, "with an owner", map[string]string{"a": "0,2-3", "b": "1"})
-		if got := n.files[allocate.CPUFile]; !strings.HasPrefix(got, `{"policyName":"none","defaultCpuSet":"","checksum"`) {
+		if got := n.files[allocate.CPUFile]; !strings.HasPrefix(got, `{"policyName":"none","defaultCpuSet":"","entries":{"v":{"main":"1"}},"checksum"`) {
 			t.Errorf("the file says %s", got)
 		}
 		n.pods.Set([]pin.Pod{sharing("u", "a")})

@@ -39,6 +39,8 @@ type Options struct {
 	Notes note.Sink
 	Judge worker.Judge
 	Room  worker.Room
+	// Adopted is what the agent finds that another one gave to pods.
+	Adopted allocate.Owners
 	// Rejected and Restarted are the worker's.
 	Rejected  func(why string)
 	Restarted func(*pod.Desired)
@@ -69,7 +71,7 @@ func (w *World) Start(wanted *latest.Cell[worker.Wanted], o Options) *Agent {
 	a.set = worker.New(worker.Config{
 		Doer: a, Ledger: a, Judge: o.Judge, Room: o.Room,
 		Wanted: a.wanted.Get, Node: a.node.Get, Content: w.content.Get, Devices: w.devices.Get, Boot: boot, Orders: w.orders.Get,
-		Remembered: remembered, Notes: a.sink, Log: slog.New(slog.DiscardHandler), Check: o.Check,
+		Remembered: remembered, Adopted: o.Adopted, Notes: a.sink, Log: slog.New(slog.DiscardHandler), Check: o.Check,
 		Rejected: o.Rejected, Restarted: o.Restarted,
 	})
 	a.set.Found(disk)
@@ -80,6 +82,9 @@ func (w *World) Start(wanted *latest.Cell[worker.Wanted], o Options) *Agent {
 
 // Table shows the agent's pods.
 func (a *Agent) Table() *worker.Table { return a.set.Table() }
+
+// Owners are the pods that have something of the node for themselves, as the agent has it.
+func (a *Agent) Owners() allocate.Owners { return a.set.Owners() }
 
 // Crash ends the agent as kill -9 would: what it had in flight may or may not have happened, and nothing it does
 // afterwards reaches the world. It returns when all its goroutines have ended.

@@ -338,3 +338,11 @@ func (w *World) Stay() {
 	defer w.mu.Unlock()
 	w.staying = true
 }
+
+// LoseLedger makes the node forget what its agent remembered, as another agent before it would have left it. No agent must be alive.
+func (w *World) LoseLedger() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.note("the ledger is lost")
+	clear(w.ledger)
+}

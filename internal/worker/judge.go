@@ -17,7 +17,8 @@ func (s *Set) judge(listed, ready bool) {
 	var open []*running
 	var residents []resident
 	var ending []*pod.Desired
-	held := s.unclaimed()
+	s.listed = listed
+	held := s.unclaimed().All()
 	var leaving []*allocate.Assigned
 	for _, w := range s.workers {
 		in := w.inbox.read()
@@ -97,20 +98,40 @@ func (s *Set) weigh(d *pod.Desired, staying, ending []*pod.Desired, held, leavin
 	return all // it has nothing for itself that a pod which is ending has still got
 }
 
-// holds adds what a pod has for itself, if it has anything: what it has remembered, or until then what admission gave it, or an earlier
-// agent.
+// hold is what a pod has for itself, nil for nothing: what it has remembered, or until then what admission gave it, or an earlier agent.
+func (s *Set) hold(w *running, in inputs) *allocate.Assigned {
+	switch {
+	case in.assigned != nil:
+		return in.assigned
+	case w.verdict.Assigned != nil:
+		return w.verdict.Assigned
+	case len(in.observed.Containers) > 0 || !s.listed:
+		return s.adopted(w, in)
+	}
+	return nil
+}
+
+// holds adds what a pod has for itself, if it has anything.
 func (s *Set) holds(w *running, in inputs, all []*allocate.Assigned) []*allocate.Assigned {
-	a := in.assigned
-	if a == nil {
-		a = w.verdict.Assigned
+	if a := s.hold(w, in); a != nil {
+		return append(all, a)
 	}
-	if a == nil && len(in.observed.Containers) > 0 {
-		a = s.adopted(w, in)
+	return all
+}
+
+// Owners are the pods that have something of the node for themselves, those included of which only the ledger or an earlier agent tells yet.
+func (s *Set) Owners() allocate.Owners {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	owners := s.unclaimed()
+	for uid, w := range s.workers {
+		if in := w.inbox.read(); !in.released {
+			if a := s.hold(w, in); a != nil {
+				owners[uid] = a
+			}
+		}
 	}
-	if a == nil {
-		return all
-	}
-	return append(all, a)
+	return owners
 }
 
 // adopted is what an earlier agent gave to a pod that runs; nil if nothing, or if the ledger knows better.
@@ -123,16 +144,16 @@ func (s *Set) adopted(w *running, in inputs) *allocate.Assigned {
 
 // unclaimed is what pods have for themselves that nobody has named yet, and that may run: as the ledger tells, or an earlier agent of pods
 // that the runtime has.
-func (s *Set) unclaimed() []*allocate.Assigned {
-	var all []*allocate.Assigned
-	for uid, r := range s.cfg.Remembered {
-		if r.Kept.Assigned != nil && s.workers[uid] == nil {
-			all = append(all, r.Kept.Assigned)
+func (s *Set) unclaimed() allocate.Owners {
+	all := allocate.Owners{}
+	for uid, a := range s.cfg.Adopted {
+		if s.workers[uid] == nil && (!s.listed || len(s.strays[uid].observed.Containers) > 0) {
+			all[uid] = a
 		}
 	}
-	for uid, a := range s.cfg.Adopted {
-		if s.workers[uid] == nil && s.cfg.Remembered[uid].Kept.Assigned == nil && len(s.strays[uid].observed.Containers) > 0 {
-			all = append(all, a)
+	for uid, r := range s.cfg.Remembered {
+		if r.Kept.Assigned != nil && s.workers[uid] == nil {
+			all[uid] = r.Kept.Assigned
 		}
 	}
 	return all

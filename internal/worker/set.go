@@ -80,8 +80,8 @@ type Config struct {
 	Remembered map[types.UID]plan.Record
 	// Adopted is what an earlier agent gave to pods for themselves: those that still run keep it, where the ledger does not know better.
 	// Handed is what device plugins had handed out to these.
-	Adopted map[types.UID]*allocate.Assigned
-	Handed  map[types.UID]*allocate.Handed
+	Adopted  map[types.UID]*allocate.Assigned
+	Handed   map[types.UID]*allocate.Handed
 	CrashCap time.Duration
 	Notes    note.Sink
 	// NodeStatus is what the status of each pod tells of the node; nil tells nothing.
@@ -119,6 +119,8 @@ type Set struct {
 	// residents is how many pods there were when resizes were judged last, and fewer whether there are fewer now.
 	residents int
 	fewer     bool
+	// listed tells that the runtime has told of all that it has.
+	listed bool
 
 	order uint64
 }
