@@ -33,7 +33,8 @@ func actOf(s plan.Stage) Act {
 	return Sync
 }
 
-// stepNames are what the spans of effects are called. What an effect is about is in its attributes.
+// stepNames are what the spans of effects are called, where that is not what the effects are called themselves. What an effect is about is in
+// its attributes.
 var stepNames = [...]string{
 	plan.Look: "look", plan.MakePod: "make pod", plan.SetupVolume: "volume", plan.EnsureImage: "pull", plan.RunSandbox: "sandbox",
 	plan.CreateContainer: "create", plan.StartContainer: "start", plan.PostStart: "postStart", plan.PreStop: "preStop",

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -112,7 +113,7 @@ func TestNumbersOfUpstream(t *testing.T) {
 		for _, endpoint := range []string{"/metrics", "/metrics/probes", "/metrics/cadvisor", "/metrics/resource", "/metrics/slis"} {
 			have[endpoint] = m.served(t, endpoint)
 		}
-		return errors.Join(compare(recorded(t), have), found(t, have))
+		return errors.Join(compare(recorded(t), have), m.summarised(recorded(t)), found(t, have))
 	})
 }
 
@@ -120,6 +121,9 @@ func TestNumbersOfUpstream(t *testing.T) {
 func compare(want []family, have map[string]map[string]*dto.MetricFamily) error {
 	var wrong []string
 	for _, f := range want {
+		if f.endpoint == summary {
+			continue
+		}
 		served := have[f.endpoint][f.name]
 		switch {
 		case f.mark == '+' && served == nil:
@@ -141,6 +145,49 @@ func compare(want []family, have map[string]map[string]*dto.MetricFamily) error 
 	}
 	slices.Sort(wrong)
 	return fmt.Errorf("%d differences to upstream:\n%s", len(wrong), strings.Join(wrong, "\n"))
+}
+
+// summary is where numbers are fields.
+const summary = "/stats/summary"
+
+// summarised says which fields of the summary differ from upstream's.
+func (m *member) summarised(want []family) error {
+	_, text, err := m.get(summary)
+	if err != nil {
+		return err
+	}
+	var all any
+	if err := json.Unmarshal([]byte(text), &all); err != nil {
+		return err
+	}
+	have := map[string]bool{}
+	leaves(all, "", have)
+	var wrong []string
+	for _, f := range want {
+		if f.endpoint == summary && f.mark != '?' && have[f.name] != (f.mark == '+') {
+			wrong = append(wrong, fmt.Sprintf("%s: there: %v", f.name, have[f.name]))
+		}
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("the summary differs from upstream's in\n%s", strings.Join(wrong, "\n"))
+	}
+	return nil
+}
+
+// leaves gathers the paths of the fields that hold something: pods[].cpu.usageNanoCores.
+func leaves(v any, at string, into map[string]bool) {
+	switch v := v.(type) {
+	case map[string]any:
+		for name, inside := range v {
+			leaves(inside, strings.TrimPrefix(at+"."+name, "."), into)
+		}
+	case []any:
+		for _, inside := range v {
+			leaves(inside, at+"[]", into)
+		}
+	default:
+		into[at] = true
+	}
 }
 
 // matcher is one condition of a selector: label, operator and value.
