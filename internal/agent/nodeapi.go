@@ -125,6 +125,6 @@ func (n *loneNode) object(ctx context.Context) (*v1.Node, <-chan struct{}) {
 		object.Status.Conditions[i].LastHeartbeatTime = object.Status.Conditions[i].LastTransitionTime
 	}
 	object.APIVersion, object.Kind = "v1", "Node"
-	object.UID, object.CreationTimestamp = types.UID(a.host.Name), metav1.NewTime(n.made)
+	object.UID, object.CreationTimestamp = types.UID("node-"+a.host.Name), metav1.NewTime(n.made) // its events have the name for that
 	return object, newer
 }

@@ -33,7 +33,6 @@ func (a *API) resources() metav1.APIResourceList {
 		}
 		list.APIResources = append(list.APIResources, metav1.APIResource{Name: "pods/" + part, Namespaced: true, Kind: kind, Verbs: verbs})
 	}
-	list.APIResources = append(list.APIResources, metav1.APIResource{Name: "pods/ephemeralcontainers", Namespaced: true, Kind: "Pod", Verbs: metav1.Verbs{"get", "patch", "update"}})
 	return list
 }
 

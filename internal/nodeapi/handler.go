@@ -147,8 +147,6 @@ func (a *API) servePart(w http.ResponseWriter, q *request) error {
 			return a.log(w, q)
 		case "exec", "attach", "portforward":
 			return a.stream(w, q)
-		case "ephemeralcontainers":
-			return a.ephemeral(w, q)
 		case "status":
 			if q.Method == http.MethodGet {
 				return a.get(w, q)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 
@@ -15,9 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-
-	"github.com/bosun-project/bosun/internal/given"
-	"github.com/bosun-project/bosun/internal/manifest"
 )
 
 // mostOperations bounds a JSON patch, as an API server does.
@@ -154,55 +150,4 @@ func secretChange(old, next *v1.Secret) field.ErrorList {
 		wrong = append(wrong, field.Forbidden(field.NewPath("data"), isImmutable))
 	}
 	return wrong
-}
-
-// ephemeral adds containers to a pod that runs, as kubectl debug does.
-func (a *API) ephemeral(w http.ResponseWriter, q *request) error {
-	if q.Method == http.MethodGet {
-		return a.get(w, q)
-	}
-	if q.Method != http.MethodPatch && q.Method != http.MethodPut {
-		return methodNotAllowed("%s is not for %s", q.URL.Path, q.Method)
-	}
-	body, err := io.ReadAll(q.Body)
-	if err != nil {
-		return err
-	}
-	a.writing.Lock()
-	defer a.writing.Unlock()
-	shown, kept, err := a.given(q)
-	if err != nil {
-		return err
-	}
-	if q.Method == http.MethodPatch {
-		if body, err = patched(q, shown, body); err != nil {
-			return err
-		}
-	}
-	next, err := q.decode(body)
-	if err != nil {
-		return err
-	}
-	added := next.(*v1.Pod).Spec.EphemeralContainers
-	old := kept.(*v1.Pod)
-	p := old.DeepCopy()
-	p.Spec.EphemeralContainers = added
-	manifest.Default(p)
-	wrong := manifest.Validate(p)
-	for i := range old.Spec.EphemeralContainers {
-		if i >= len(added) || !equality.Semantic.DeepEqual(p.Spec.EphemeralContainers[i], old.Spec.EphemeralContainers[i]) {
-			wrong = append(wrong, field.Forbidden(field.NewPath("spec", "ephemeralContainers").Index(i), "existing ephemeral containers may not be removed or changed"))
-		}
-	}
-	if len(wrong) > 0 {
-		return invalid(q, wrong)
-	}
-	if !equality.Semantic.DeepEqual(p.Spec, old.Spec) {
-		p.Generation++
-		if err := a.cfg.Store.Put(given.Object(p)); err != nil {
-			return err
-		}
-	}
-	a.answer(w, http.StatusOK, a.world.get(q.Context(), q.kind, q.name))
-	return nil
 }
