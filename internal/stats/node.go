@@ -15,8 +15,8 @@ func (r *reading) node() usage.Node {
 	n := usage.Node{Cgroup: r.cgroup("/")}
 	m := meminfo(r.files.read(r.proc("meminfo")))
 	n.Capacity, n.HugePages, n.SwapCapacity, n.SwapFree = m.total, m.huge, m.swapTotal, m.swapFree
-	if mem := &n.Cgroup.Memory; !mem.Usage.Known { // the top of cgroup v2
-		mem.Usage = m.total.Minus(m.free)
+	if mem := &n.Cgroup.Memory; !mem.Usage.Known { // the top of cgroup v2; no cgroup counts what is set aside for huge pages
+		mem.Usage = m.total.Minus(m.free).Minus(m.huge.Or(usage.Of(0)))
 		mem.WorkingSet = mem.Usage.Minus(mem.InactiveFile).Or(mem.Usage)
 	}
 	n.Cgroup.Memory.Swap = m.swapTotal.Minus(m.swapFree)
