@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"slices"
 	"strconv"
@@ -43,6 +44,10 @@ var deeds = map[string]deed{
 	"ls":          {"DIRECTORY", list},
 	"hold":        {"FILE", hold},
 	"alloc":       {"MIB", alloc},
+	"huge":        {"MIB", huge},
+	"fill":        {"FILE MIB", fill},
+	"crowd":       {"COUNT", crowd},
+	"child":       {"DEED ARGUMENT", child},
 	"env":         {"", env},
 	"id":          {"", identity},
 	"where":       {"", where},
@@ -207,6 +212,114 @@ func alloc(a []string) error {
 	err = untilTerm(0)
 	memory[0] = 2 // still in use: the collector may not take it before
 	return err
+}
+
+// huge touches so much memory in pages of 2 MiB, and keeps it until the end.
+func huge(a []string) error {
+	mib, err := strconv.Atoi(a[0])
+	if err != nil {
+		return err
+	}
+	memory, err := syscall.Mmap(-1, 0, mib<<20, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANONYMOUS|syscall.MAP_HUGETLB)
+	if err != nil {
+		return err
+	}
+	for i := 0; i < len(memory); i += 2 << 20 {
+		memory[i] = 1
+	}
+	fmt.Println("touched", mib, "MiB of huge pages")
+	return nil
+}
+
+// fill writes a file and reads it, so that the kernel holds it in memory as something in use: through a mapping, which counts
+// for kernels that keep generations of pages, and twice plainly, which counts for the others.
+func fill(a []string) error {
+	mib, err := strconv.Atoi(a[1])
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(a[0], os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	chunk := make([]byte, 1<<20)
+	for range mib {
+		if _, err := f.Write(chunk); err != nil {
+			return err
+		}
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	const dontNeed = 4 // POSIX_FADV_DONTNEED: what was only written is not what is in use
+	if _, _, errno := syscall.Syscall6(syscall.SYS_FADVISE64, f.Fd(), 0, 0, dontNeed, 0, 0); errno != 0 {
+		return errno
+	}
+	memory, err := syscall.Mmap(int(f.Fd()), 0, mib<<20, syscall.PROT_READ, syscall.MAP_SHARED)
+	if err != nil {
+		return err
+	}
+	sum := byte(0)
+	for i := 0; i < len(memory); i += os.Getpagesize() {
+		sum += memory[i]
+	}
+	if err := syscall.Munmap(memory); err != nil || sum != 0 {
+		return fmt.Errorf("read %d: %w", sum, err)
+	}
+	for range 2 {
+		for i := range mib {
+			if _, err := f.ReadAt(chunk, int64(i)<<20); err != nil {
+				return err
+			}
+		}
+	}
+	fmt.Println("filled", a[0])
+	return nil
+}
+
+// crowd makes so many processes that only wait, or as many as it may; then it ends ten of them, for it may need some itself.
+func crowd(a []string) error {
+	count, err := strconv.Atoi(a[0])
+	if err != nil {
+		return err
+	}
+	var pids []int
+	var why error
+	for range count {
+		// A bare fork: an exec would bring several threads with it.
+		pid, _, errno := syscall.RawSyscall6(syscall.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
+		if errno != 0 {
+			why = errno
+			break
+		}
+		if pid == 0 {
+			for {
+				syscall.RawSyscall6(syscall.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
+			}
+		}
+		pids = append(pids, int(pid))
+	}
+	if why != nil {
+		for _, pid := range pids[max(len(pids)-10, 0):] {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				return err
+			}
+			if _, err := syscall.Wait4(pid, nil, 0, nil); err != nil {
+				return err
+			}
+		}
+	}
+	fmt.Printf("crowd of %d: %v\n", len(pids), why)
+	return nil
+}
+
+// child does a deed in a process of its own, and tells how that ended.
+func child(a []string) error {
+	cmd := exec.Command("/proc/self/exe", a...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	fmt.Println("child ended:", cmd.Run())
+	return nil
 }
 
 func env([]string) error {
