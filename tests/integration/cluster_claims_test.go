@@ -158,8 +158,16 @@ func TestClaimsOfPods(t *testing.T) {
 
 	asked := len(d.Calls("NodePrepareResources"))
 	m.restart(t)
-	// The command may end with the container.
-	_, _ = m.plane.KubectlInput(deadline(t, patience), "", "-n", ns, "exec", "claims-one", "-c", "both", "--", "kill", "1")
+	exec := func(command ...string) error {
+		args := append([]string{"-n", ns, "exec", "claims-one", "-c", "both", "--"}, command...)
+		out, err := m.plane.KubectlInput(deadline(t, patience), "", args...)
+		if err != nil {
+			return fmt.Errorf("%w\n%s", err, out)
+		}
+		return nil
+	}
+	eventually(t, func() error { return exec("true") }) // the agent may not listen yet
+	_ = exec("kill", "1")                               // it may end with the container
 	eventually(t, func() error { return one.hasRestarted("both", 1) })
 	eventually(t, func() error { return containsAll(one.says("both", 1), sees) })
 	if again := len(d.Calls("NodePrepareResources")); again != asked {
