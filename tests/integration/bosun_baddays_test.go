@@ -42,8 +42,8 @@ func TestBadManifests(t *testing.T) {
 		{"wrongtype", strings.Replace(good("wrongtype"), "spec: {", "spec: {hostNetwork: maybe, ", 1), []string{"spec.hostNetwork", "true or false"}},
 		{"badvalue", strings.Replace(good("badvalue"), "spec: {", "spec: {restartPolicy: Sometimes, ", 1), []string{"spec.restartPolicy", "Sometimes", "Always"}},
 		{"nocontainers", "apiVersion: v1\nkind: Pod\nmetadata: {name: nocontainers}\nspec: {}\n", []string{"spec.containers", "Required"}},
-		{"secret", strings.Replace(good("secret"), "spec: {", "spec: {volumes: [{name: s, secret: {secretName: s}}], ", 1), []string{"static pods may not reference", "secret"}},
-		{"otherkind", "apiVersion: v1\nkind: Service\nmetadata: {name: otherkind}\n", []string{"Service", "Pod"}},
+		{"claim", strings.Replace(good("claim"), "spec: {", "spec: {volumes: [{name: s, persistentVolumeClaim: {claimName: s}}], ", 1), []string{"static pods may not reference", "PersistentVolumeClaims"}},
+		{"otherkind", "apiVersion: v1\nkind: Pods\nmetadata: {name: otherkind}\n", []string{"Pods", "Pod"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
