@@ -236,29 +236,10 @@ func (a *Agent) build(ctx context.Context, o Options, remembered map[types.UID]p
 	if err := a.buildDevices(); err != nil {
 		return err
 	}
-	adopted, err := a.buildPins(remembered)
-	if err != nil {
+	if err := a.buildWorkers(ctx, o, remembered); err != nil {
 		return err
 	}
-	performer, err := a.buildPerformer(ctx)
-	if err != nil {
-		return err
-	}
-	a.set = worker.New(worker.Config{
-		Doer: a.doer(performer), Ledger: a.ledger, Judge: a.judge, Room: a.resizable, Wanted: a.wanted.Get, Node: a.facts.Get, LeaveStrays: o.LeaveStrays,
-		Remembered: remembered, Adopted: joined(adopted, a.assigned), Handed: a.handed, Judged: a.judged, CrashCap: crashCap(a.cfg), Notes: a.note, Log: a.log,
-		NodeStatus: a.nodeStatus, Outcome: a.metrics.Ended, Health: a.health, Content: a.contentRevisions, Claimed: a.claimed.Get, Devices: a.stock.Supplies().Get, Boot: host.Who().BootID, Logins: a.loginRevisions, Orders: a.ordered.Get,
-		Keep: keepDead(a.cfg), Doomed: a.doomed,
-		Rejected: a.metrics.Rejected, Restarted: a.metrics.Restarted, Preempted: a.metrics.Preempted, Resized: a.metrics.Resized,
-	})
-	a.observer = observe.New(observe.Config{
-		RelistEvery: k.SyncFrequency.Duration,
-		Runtime:     a.client, Receiver: counted{a.set, a.metrics}, Log: a.log, Notes: a.note,
-		Metrics: observe.Metrics{
-			Relisted: a.metrics.Relisted, RelistInterval: a.metrics.RelistInterval, LastSeen: a.metrics.LastSeen,
-			Inspected: a.metrics.Inspected, StreamUp: a.metrics.StreamUp, StreamFailed: a.metrics.StreamFailed, EventDelay: a.metrics.EventDelay,
-		},
-	})
+	a.buildObserver()
 	a.checkSwap(mount.KeptOutOfSwap)
 	if err := a.buildHomes(); err != nil {
 		return err
@@ -333,13 +314,4 @@ func crashCap(c *config.Config) time.Duration {
 		return d.Duration
 	}
 	return 0
-}
-
-// runningBefore tells whether a pod ran before this agent did, for the choice between manifests of one name.
-func runningBefore(remembered map[types.UID]plan.Record) func(types.UID) bool {
-	before := make(map[types.UID]bool, len(remembered))
-	for uid := range remembered {
-		before[uid] = true
-	}
-	return func(uid types.UID) bool { return before[uid] }
 }

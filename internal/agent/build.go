@@ -2,22 +2,19 @@ package agent
 
 import (
 	"context"
-	"errors"
-	"net/http"
 	"os"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bosun-project/bosun/internal/cleanup"
 	"github.com/bosun-project/bosun/internal/credential"
 	"github.com/bosun-project/bosun/internal/hook"
+	"github.com/bosun-project/bosun/internal/host"
 	"github.com/bosun-project/bosun/internal/image"
-	"github.com/bosun-project/bosun/internal/latest"
+	"github.com/bosun-project/bosun/internal/observe"
 	"github.com/bosun-project/bosun/internal/perform"
 	"github.com/bosun-project/bosun/internal/plan"
 	"github.com/bosun-project/bosun/internal/podfs"
-	"github.com/bosun-project/bosun/internal/source"
 	"github.com/bosun-project/bosun/internal/userns"
 	"github.com/bosun-project/bosun/internal/volume"
 	"github.com/bosun-project/bosun/internal/worker"
@@ -29,70 +26,42 @@ const version = "1.37"
 // Kubernetes is the version of Kubernetes that Bosun stands in for, as nodes and --version tell it.
 const Kubernetes = "v1.37.1"
 
-// buildSources makes the sources of the configuration and those of the command line.
-func (a *Agent) buildSources(manifests []string, remembered map[types.UID]plan.Record) error {
-	k := &a.cfg.Kubelet
-	running := runningBefore(remembered)
-	var cells []*latest.Cell[source.Snapshot]
-	file := func(path string) error {
-		f, err := source.NewFile(source.FileConfig{
-			Path: path, NodeName: a.host.Name, Every: k.FileCheckFrequency.Duration, Log: a.log, Notes: a.note, Running: running,
-			Objects: a.cfg.UsesLocalObjects(),
-		})
-		if err != nil {
-			return err
-		}
-		cells = append(cells, f.Cell())
-		a.sources = append(a.sources, actor{"manifests in " + path, f.Run})
-		return nil
+// buildWorkers makes the workers of the pods, and what carries out their effects.
+func (a *Agent) buildWorkers(ctx context.Context, o Options, remembered map[types.UID]plan.Record) error {
+	adopted, err := a.buildPins(remembered)
+	if err != nil {
+		return err
 	}
-	web := func(url string) error {
-		u, err := source.NewURL(source.URLConfig{
-			URL: url, Header: http.Header(k.StaticPodURLHeader), NodeName: a.host.Name, Every: k.HTTPCheckFrequency.Duration,
-			Log: a.log, Notes: a.note, Running: running, Objects: a.cfg.UsesLocalObjects(),
-		})
-		if err != nil {
-			return err
-		}
-		cells = append(cells, u.Cell())
-		a.sources = append(a.sources, actor{"manifests by URL", u.Run})
-		return nil
+	performer, err := a.buildPerformer(ctx)
+	if err != nil {
+		return err
 	}
-	var wrong []error
-	if k.StaticPodPath != "" {
-		wrong = append(wrong, file(k.StaticPodPath))
-	}
-	if k.StaticPodURL != "" {
-		wrong = append(wrong, web(k.StaticPodURL))
-	}
-	for _, m := range manifests {
-		if strings.HasPrefix(m, "http://") || strings.HasPrefix(m, "https://") {
-			wrong = append(wrong, web(m))
-		} else {
-			wrong = append(wrong, file(m))
-		}
-	}
-	if a.member != nil {
-		kept, err := a.buildObjects()
-		if err != nil {
-			return err
-		}
-		api := source.NewAPI(source.APIConfig{Bound: a.member.bound.Get, Kept: kept, Away: a.member.away.Get})
-		cells = append(cells, api.Cell())
-		a.sources = append(a.sources, actor{"pods of the API", api.Run})
-	}
-	if a.cfg.ServesNodeAPI() {
-		cell, err := a.buildGiven()
-		if err != nil {
-			return err
-		}
-		cells = append(cells, cell)
-	}
-	if a.cfg.UsesLocalObjects() || a.cfg.ServesNodeAPI() {
-		a.buildLocal()
-	}
-	a.merge = source.NewMerge(a.log, a.note, cells...)
-	return errors.Join(wrong...)
+	a.set = worker.New(worker.Config{
+		Doer: a.doer(performer), Ledger: a.ledger, Remembered: remembered, Log: a.log, Notes: a.note,
+		// What they decide from.
+		Wanted: a.wanted.Get, Node: a.facts.Get, Health: a.health, Content: a.contentRevisions, Logins: a.loginRevisions,
+		Claimed: a.claimed.Get, Devices: a.stock.Supplies().Get, Orders: a.ordered.Get,
+		Judge: a.judge, Room: a.resizable, Boot: host.Who().BootID,
+		Adopted: joined(adopted, a.assigned), Handed: a.handed,
+		// The node's ways with pods.
+		LeaveStrays: o.LeaveStrays, CrashCap: crashCap(a.cfg), Keep: keepDead(a.cfg), Doomed: a.doomed,
+		// Who hears of what they did.
+		NodeStatus: a.nodeStatus, Judged: a.judged, Outcome: a.metrics.Ended, Rejected: a.metrics.Rejected, Restarted: a.metrics.Restarted,
+		Preempted: a.metrics.Preempted, Resized: a.metrics.Resized,
+	})
+	return nil
+}
+
+// buildObserver makes what tells the workers of their pods in the runtime.
+func (a *Agent) buildObserver() {
+	a.observer = observe.New(observe.Config{
+		RelistEvery: a.cfg.Kubelet.SyncFrequency.Duration,
+		Runtime:     a.client, Receiver: counted{a.set, a.metrics}, Log: a.log, Notes: a.note,
+		Metrics: observe.Metrics{
+			Relisted: a.metrics.Relisted, RelistInterval: a.metrics.RelistInterval, LastSeen: a.metrics.LastSeen,
+			Inspected: a.metrics.Inspected, StreamUp: a.metrics.StreamUp, StreamFailed: a.metrics.StreamFailed, EventDelay: a.metrics.EventDelay,
+		},
+	})
 }
 
 // buildPerformer makes what carries out effects, and tells which pods have left something on disk.
