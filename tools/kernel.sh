@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Prints the directory of a Linux kernel for the virtual machine of tests/vm, with vmlinuz and the modules it loads. Installs QEMU
 # when it is missing (that needs root), and fetches Debian's newest cloud kernel once: it is kept in
-# $BOSUN_CACHE/kernel/VERSION/, and the newest one there is taken. Remove it to fetch anew.
+# $BOSUN_CACHE/kernel/VERSION/, and the newest one there that has all modules is taken. Remove it to fetch anew.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 store=$("$here/cachedir.sh")/kernel
 # Those of init_test.go in tests/vm/guest; the rest it needs is built in.
-modules=(virtio_blk overlay llc stp bridge veth)
+modules=(virtio_blk overlay llc stp bridge veth failover net_failover virtio_net)
 
 [ "$(uname -m)" = x86_64 ] || { echo "the virtual machine is made for x86_64 only, and this is $(uname -m)" >&2; exit 1; }
 "$here/deps.sh" qemu-system-x86 e2fsprogs xz-utils >&2
@@ -14,7 +14,22 @@ modules=(virtio_blk overlay llc stp bridge veth)
 mkdir -p "$store"
 exec 9>"$store/.lock"
 flock 9 # another checkout may be fetching the same
-newest() { find "$store" -mindepth 1 -maxdepth 1 -type d ! -name '.*' | sort -V | tail -n 1; }
+complete() {
+	local module
+	for module in "${modules[@]}"; do
+		[ -e "$1/$module.ko" ] || return 1
+	done
+}
+newest() {
+	local dirs dir
+	mapfile -t dirs < <(find "$store" -mindepth 1 -maxdepth 1 -type d ! -name '.*' | sort -rV)
+	for dir in "${dirs[@]}"; do
+		if complete "$dir"; then
+			echo "$dir"
+			return
+		fi
+	done
+}
 found=$(newest)
 if [ -n "$found" ]; then
 	echo "$found"
@@ -44,5 +59,7 @@ for module in "${modules[@]}"; do
 	*) echo "$package has no module $module" >&2; exit 1 ;;
 	esac
 done
-mv -T "$tmp/kernel" "$store/${package#linux-image-}"
+target=$store/${package#linux-image-}
+rm -rf "$target" # it lacks a module that was not wanted when it was fetched
+mv -T "$tmp/kernel" "$target"
 newest
