@@ -55,7 +55,7 @@ integration: build tools images
 	$(GOTEST) --packages ./tests/... -- -p 1 -count 1 -timeout 20m
 
 # Part of `integration`; alone, this shows what the machine says.
-test-v2: runtime images ## the tests on cgroup v2 alone: in a virtual machine, whatever this machine has
+test-v2: tools images ## the tests on cgroup v2 alone: in a virtual machine, whatever this machine has
 	$(GO) test -count 1 -v -timeout 20m ./tests/vm
 
 .PHONY: histories

@@ -14,11 +14,13 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // deadline bounds the life of the machine. It takes some 100 seconds of processor time: about a minute and a
 // half of two idle processors, and as long as it takes when many others want them too.
-const deadline = 15 * time.Minute
+const deadline = 18 * time.Minute
 
 // TestCgroupV2 boots the machine and reports what the guest's tests found. It leaves nothing behind.
 func TestCgroupV2(t *testing.T) {
@@ -29,7 +31,10 @@ func TestCgroupV2(t *testing.T) {
 	defer cancel()
 	kernel := fetchKernel(ctx, t)
 	dir := t.TempDir()
-	if err := build(ctx, dir); err != nil {
+	var parts errgroup.Group
+	parts.Go(func() error { return build(ctx, dir) })
+	parts.Go(func() error { return startCluster(ctx, t, filepath.Join(dir, "root", "etc", "cluster")) })
+	if err := parts.Wait(); err != nil {
 		t.Fatal(err)
 	}
 	disk, archive := filepath.Join(dir, "disk"), filepath.Join(dir, "initramfs")
@@ -39,7 +44,7 @@ func TestCgroupV2(t *testing.T) {
 	if err := writeInitramfs(archive, filepath.Join(dir, "guest"), kernel); err != nil {
 		t.Fatal(err)
 	}
-	c := &console{}
+	c := openConsole(t)
 	if err := boot(ctx, kernel, archive, disk, c); err != nil {
 		t.Errorf("the machine: %v", err)
 	}
@@ -59,17 +64,23 @@ func fetchKernel(ctx context.Context, t *testing.T) string {
 	return strings.TrimSpace(string(out))
 }
 
-// The kernel's command line: quiet, no safety against what does not happen here, and no waiting where it can choose.
+// The kernel's command line: quiet, no safety against what does not happen here, no waiting where it can choose, and some huge
+// pages.
 const kernelLine = "console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off nokaslr audit=0 apparmor=0 selinux=0 nowatchdog " +
-	"rcupdate.rcu_expedited=1 random.trust_cpu=on tsc=reliable 8250.nr_uarts=1"
+	"rcupdate.rcu_expedited=1 random.trust_cpu=on tsc=reliable 8250.nr_uarts=1 hugepages=8"
 
 // boot runs the machine until it is switched off, with its console to the writer.
 func boot(ctx context.Context, kernel, archive, disk string, console io.Writer) error {
+	line := kernelLine
+	if only := os.Getenv("BOSUN_VM_RUN"); only != "" { // which tests of the guest to run, as `go test -run` has it
+		line += " guest.run=" + only
+	}
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64",
 		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1536",
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-monitor", "none", "-serial", "stdio",
-		"-kernel", filepath.Join(kernel, "vmlinuz"), "-initrd", archive, "-append", kernelLine,
-		"-drive", "if=none,id=disk,format=raw,cache=unsafe,file="+disk, "-device", "virtio-blk-pci,drive=disk")
+		"-kernel", filepath.Join(kernel, "vmlinuz"), "-initrd", archive, "-append", line,
+		"-drive", "if=none,id=disk,format=raw,cache=unsafe,file="+disk, "-device", "virtio-blk-pci,drive=disk",
+		"-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=")
 	cmd.Stdout, cmd.Stderr = console, console
 	// The machine dies with the thread that started it, so that even a killed test leaves none behind.
 	runtime.LockOSThread()
@@ -86,10 +97,34 @@ func boot(ctx context.Context, kernel, archive, disk string, console io.Writer) 
 	return nil
 }
 
-// A console keeps what the machine says.
-type console struct{ text strings.Builder }
+// A console keeps what the machine says, and writes it into a file as it is said, if there is one.
+type console struct {
+	text strings.Builder
+	file *os.File
+}
 
-func (c *console) Write(p []byte) (int, error) { return c.text.Write(p) }
+func (c *console) Write(p []byte) (int, error) {
+	if c.file != nil {
+		if _, err := c.file.Write(p); err != nil {
+			return 0, err
+		}
+	}
+	return c.text.Write(p)
+}
+
+// openConsole takes the file from the environment: for whoever cannot wait for the end.
+func openConsole(t *testing.T) *console {
+	t.Helper()
+	c := &console{}
+	if path := os.Getenv("BOSUN_VM_CONSOLE"); path != "" {
+		var err error
+		if c.file, err = os.Create(path); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.file.Close() })
+	}
+	return c
+}
 
 var verdict = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): (\S+) \((.*)\)$`)
 
@@ -122,10 +157,5 @@ func (c *console) report(t *testing.T) {
 	}
 	if t.Failed() || testing.Verbose() {
 		t.Logf("the console:\n%s", c.text.String())
-	}
-	if path := os.Getenv("BOSUN_VM_CONSOLE"); path != "" {
-		if err := os.WriteFile(path, []byte(c.text.String()), 0o644); err != nil {
-			t.Error(err)
-		}
 	}
 }

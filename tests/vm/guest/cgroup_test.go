@@ -3,7 +3,6 @@ package guest
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,12 +20,22 @@ import (
 
 // The tests run in this order: the pods of one are there for the next.
 
+// lone is bosun without a cluster. What is reserved for the system is enforced on its cgroup; for what belongs to Kubernetes, that is
+// the share of CPU time.
+var lone = agent{config: `
+podPidsLimit: 100
+systemReserved: {cpu: 500m, memory: 400Mi, pid: "1000"}
+kubeReserved: {cpu: 250m, memory: 50Mi}
+systemReservedCgroup: ` + systemCgroup + `
+kubeReservedCgroup: ` + kubeCgroup + `
+enforceNodeAllocatable: [pods, system-reserved, kube-reserved-compressible]
+`}
+
 // TestCheck asks bosun what the machine lacks. The port of the bosun that runs is left out.
 func TestCheck(t *testing.T) {
 	good := regexp.MustCompile(`(?m)^ok +cgroup +cgroup v2 with cpu, cpuset, hugetlb, io, memory, `)
 	eventually(t, func() error { // it does not wait long for the runtime, which is slow here
-		out, err := exec.Command("/bin/bosun", "check", "--config=/etc/kubelet.yaml", "--root-dir="+rootDir,
-			"--container-runtime-endpoint=unix://"+socket, "--fail-swap-on=false", "--healthz-port=0").CombinedOutput()
+		out, err := exec.Command("/bin/bosun", append([]string{"check"}, common...)...).CombinedOutput()
 		if err == nil && !good.Match(out) {
 			err = errors.New("nothing good is said of cgroup v2")
 		}
@@ -46,7 +55,7 @@ func TestPods(t *testing.T) {
 	t.Run("UserNamespace", testUserNamespace)
 }
 
-// Behaviours 175, 200, 203, 204, 205, 211, 214.
+// Behaviours 175, 200, 203, 204, 205, 211, 214, 243.
 func testGuaranteed(t *testing.T) {
 	t.Parallel()
 	b := newPod(t, "guaranteed", `
@@ -54,22 +63,25 @@ spec:
   containers:
   - name: app
     image: BOX
-    imagePullPolicy: IfNotPresent
-    args: [write, /scratch/file, text, then, stat, /scratch/file, then, wait]
-    resources: {limits: {cpu: 500m, memory: 64Mi}}
-    volumeMounts: [{name: scratch, mountPath: /scratch}]
-  volumes: [{name: scratch, emptyDir: {medium: Memory, sizeLimit: 16Mi}}]
+    args: [write, /scratch/file, text, then, stat, /scratch/file, then, huge, "4", then, wait]
+    resources: {limits: {cpu: 500m, memory: 64Mi, hugepages-2Mi: 4Mi}}
+    volumeMounts: [{name: scratch, mountPath: /scratch}, {name: huge, mountPath: /huge}]
+  volumes:
+  - {name: scratch, emptyDir: {medium: Memory, sizeLimit: 16Mi}}
+  - {name: huge, emptyDir: {medium: HugePages}}
 `)
 	app, uid := b.untilRunning("app"), b.uid()
-	b.output("app", "/scratch/file mode=")
-	checkMemoryVolume(t, uid)
+	b.output("app", "touched 4 MiB of huge pages")
+	checkMount(t, uid, "scratch", " tmpfs ", "noswap", "size=16384k") // never swapped out where the kernel can promise it
+	checkMount(t, uid, "huge", " hugetlbfs ", "pagesize=2M")
 	dir := filepath.Join(cgroups, "kubepods", "pod"+uid)
 	checkFiles(t, dir, map[string]string{
 		"cpu.weight": "20", // of 512 shares
-		"cpu.max":    "50000 100000", "memory.max": "67108864", "pids.max": "100",
+		"cpu.max":    "50000 100000", "memory.max": "67108864", "pids.max": "100", "hugetlb.2MB.max": "4194304", "hugetlb.2MB.current": "4194304",
 	})
 	checkFiles(t, filepath.Join(dir, app.Id), map[string]string{
 		"cpu.max": "50000 100000", "memory.max": "67108864", "memory.swap.max": "0", "memory.oom.group": "1", "memory.high": "max",
+		"hugetlb.2MB.max": "4194304", "hugetlb.2MB.current": "4194304", "hugetlb.1GB.max": "0",
 	})
 }
 
@@ -79,8 +91,8 @@ func testBurstable(t *testing.T) {
 	b := newPod(t, "burstable", `
 spec:
   containers:
-  - {name: bounded, image: BOX, imagePullPolicy: IfNotPresent, args: [wait], resources: {requests: {cpu: 250m, memory: 32Mi}, limits: {cpu: 1500m, memory: 48Mi}}}
-  - {name: free, image: BOX, imagePullPolicy: IfNotPresent, args: [wait], resources: {requests: {cpu: 250m}}}
+  - {name: bounded, image: BOX, args: [wait], resources: {requests: {cpu: 250m, memory: 32Mi}, limits: {cpu: 1500m, memory: 48Mi}}}
+  - {name: free, image: BOX, args: [wait], resources: {requests: {cpu: 250m}}}
 `)
 	bounded, free := b.untilRunning("bounded"), b.untilRunning("free")
 	class := filepath.Join(cgroups, "kubepods", "burstable")
@@ -102,28 +114,40 @@ spec:
 	})
 }
 
-// Behaviours 200, 205, 206, 207.
+// Behaviours 200, 205, 206, 207. It gets no more processes than a pod may have.
 func testBestEffort(t *testing.T) {
 	t.Parallel()
-	b := newPod(t, "besteffort", "spec:\n  containers:\n  - {name: app, image: BOX, imagePullPolicy: IfNotPresent, args: [wait]}\n")
+	b := newPod(t, "besteffort", `
+spec:
+  containers:
+  - {name: app, image: BOX, args: [crowd, "200", then, wait]}
+`)
+	said := b.output("app", "crowd of ")
+	var count int
+	if _, err := fmt.Sscanf(said, "crowd of %d: resource temporarily unavailable", &count); err != nil || count < 50 || count > 99 {
+		t.Errorf("it said %q, want something below a hundred", said)
+	}
 	app := b.untilRunning("app")
 	class := filepath.Join(cgroups, "kubepods", "besteffort")
 	dir := filepath.Join(class, "pod"+b.uid())
 	checkFiles(t, class, map[string]string{"cpu.weight": "1", "memory.max": "max"})
 	checkFiles(t, dir, map[string]string{"cpu.weight": "1", "cpu.max": "max 100000", "memory.max": "max", "pids.max": "100"})
-	checkFiles(t, filepath.Join(dir, app.Id), map[string]string{"memory.max": "max", "memory.swap.max": "0", "memory.oom.group": "1"})
+	checkFiles(t, filepath.Join(dir, app.Id), map[string]string{"memory.max": "max", "memory.swap.max": "0", "memory.oom.group": "1", "hugetlb.2MB.max": "0"})
+	if number(t, dir, "pids.events", "max") == 0 {
+		t.Error("the kernel has refused no process for the limit of the pod")
+	}
 }
 
-// TestNodeLimits is behaviour 207: all pods together get what is not reserved.
+// TestNodeLimits: all pods together get what is not reserved, and who has reserved it no more than that (behaviours 207, 210).
 func TestNodeLimits(t *testing.T) {
-	var total int64
-	if _, err := fmt.Sscanf(read(t, "/proc/meminfo"), "MemTotal: %d kB", &total); err != nil {
-		t.Fatal(err)
-	}
+	total := 1024 * number(t, "/proc", "meminfo", "MemTotal:")
 	checkFiles(t, filepath.Join(cgroups, "kubepods"), map[string]string{
-		"memory.max": fmt.Sprint(total<<10 - 100<<20),
-		"cpu.weight": "59", // of 1536 shares: two processors less 500m
+		"memory.max": fmt.Sprint(total - 450<<20),
+		"cpu.weight": "49", // of 1280 shares: two processors less 750m
 	})
+	checkFiles(t, filepath.Join(cgroups, "kubepods"), map[string]string{"pids.max": fmt.Sprint(mostProcesses(t) - 1000)})
+	checkFiles(t, cgroups+systemCgroup, map[string]string{"memory.max": "419430400", "cpu.weight": "20", "pids.max": "1000"})
+	checkFiles(t, cgroups+kubeCgroup, map[string]string{"memory.max": "max", "cpu.weight": "10", "pids.max": "max"}) // of 256 shares
 }
 
 // TestStats: what is told of a pod is what the kernel says of it, in all three places (behaviours 341, 363).
@@ -148,7 +172,7 @@ func TestStats(t *testing.T) {
 	if p.Network == nil || p.Network.Name != "eth0" {
 		t.Errorf("network %+v", p.Network)
 	}
-	if v := p.VolumeStats; len(v) != 1 || v[0].Name != "scratch" || *v[0].CapacityBytes != 16<<20 || *v[0].UsedBytes == 0 {
+	if v := p.VolumeStats; len(v) != 2 || v[1].Name != "scratch" || *v[1].CapacityBytes != 16<<20 || *v[1].UsedBytes == 0 {
 		t.Errorf("volumes %+v", v)
 	}
 	if c.Rootfs == nil || c.Logs == nil || p.EphemeralStorage == nil || *c.Logs.UsedBytes == 0 {
@@ -165,6 +189,7 @@ func TestStats(t *testing.T) {
 			t.Errorf("/metrics/cadvisor lacks %s", want)
 		}
 	}
+	checkNumbers(t, dir, "guaranteed-"+nodeName)
 	if want := fmt.Sprintf("\ncontainer_memory_working_set_bytes{container=\"app\",namespace=\"default\",pod=\"guaranteed-%s\"} ", nodeName); !strings.Contains(answer(t, "/metrics/resource"), want) {
 		t.Errorf("/metrics/resource lacks %s", want)
 	}
@@ -177,7 +202,7 @@ func testOutOfMemory(t *testing.T) {
 	b := newPod(t, "eater", `
 spec:
   containers:
-  - {name: app, image: BOX, imagePullPolicy: IfNotPresent, args: [alloc, "200"], resources: {limits: {memory: 24Mi}}}
+  - {name: app, image: BOX, args: [alloc, "200"], resources: {limits: {memory: 24Mi}}}
 `)
 	attempt := func(n uint32, done bool) *runtimeapi.ContainerStatus {
 		return b.until("app", fmt.Sprintf("attempt %d, ended %v", n, done), func(c *runtimeapi.ContainerStatus) bool {
@@ -201,16 +226,16 @@ spec:
 	b.awaitGone()
 }
 
-// checkMemoryVolume: memory of a volume is never swapped out where the kernel can promise it (behaviour 175).
-func checkMemoryVolume(t *testing.T, uid string) {
+// checkMount looks for words in what the mount table says of a pod's emptyDir (behaviour 175).
+func checkMount(t *testing.T, uid, volume string, words ...string) {
 	t.Helper()
-	place := filepath.Join(rootDir, "pods", uid, "volumes", "kubernetes.io~empty-dir", "scratch")
+	place := filepath.Join(rootDir, "pods", uid, "volumes", "kubernetes.io~empty-dir", volume)
 	mounts := read(t, "/proc/self/mountinfo")
 	for line := range strings.Lines(mounts) {
 		if strings.Fields(line)[4] != place {
 			continue
 		}
-		for _, word := range []string{" tmpfs ", "noswap", "size=16384k"} {
+		for _, word := range words {
 			if !strings.Contains(line, word) {
 				t.Errorf("%q is missing in %s", word, line)
 			}
@@ -229,7 +254,6 @@ spec:
   containers:
   - name: app
     image: BOX
-    imagePullPolicy: IfNotPresent
     args: [cat, /proc/self/uid_map, then, write, /disk/file, text, then, stat, /disk/file, then, write, /memory/file, text, then,
       stat, /memory/file, then, cat, /etc/hosts, then, write, /dev/termination-log, bye, then, say, done, then, wait]
     volumeMounts: [{name: disk, mountPath: /disk}, {name: memory, mountPath: /memory}]
@@ -267,7 +291,7 @@ func TestRestart(t *testing.T) {
 	if err := killBosun(); err != nil {
 		t.Fatal(err)
 	}
-	if err := startBosun(); err != nil {
+	if err := startBosun(asBefore); err != nil {
 		t.Fatal(err)
 	}
 	// It knows that the pod is one it has to end, so it has seen everything.
@@ -297,51 +321,6 @@ func everything(t *testing.T) (found []string) {
 	for _, c := range list.Containers {
 		found = append(found, c.Metadata.Name+" "+c.Id)
 	}
+	slices.Sort(found)
 	return found
-}
-
-// TestRemoval ends all pods: no sandbox, cgroup, mount or directory is left of them.
-func TestRemoval(t *testing.T) {
-	paths, err := filepath.Glob(filepath.Join(manifests, "*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range paths {
-		if err := os.Remove(path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	eventually(t, func() error {
-		list, err := cri.ListPodSandbox(t.Context(), &runtimeapi.ListPodSandboxRequest{})
-		if err != nil {
-			return err
-		}
-		left := []string{}
-		for _, s := range list.Items {
-			left = append(left, "sandbox of "+s.Metadata.Name)
-		}
-		err = filepath.WalkDir(filepath.Join(cgroups, "kubepods"), func(path string, e fs.DirEntry, err error) error {
-			if err == nil && strings.HasPrefix(e.Name(), "pod") {
-				left = append(left, path)
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		dirs, err := filepath.Glob(filepath.Join(rootDir, "pods", "*"))
-		if err != nil {
-			return err
-		}
-		left = append(left, dirs...)
-		for line := range strings.Lines(read(t, "/proc/self/mountinfo")) {
-			if point := strings.Fields(line)[4]; strings.HasPrefix(point, filepath.Join(rootDir, "pods")) {
-				left = append(left, "mount "+point)
-			}
-		}
-		if len(left) > 0 {
-			return fmt.Errorf("left: %s", strings.Join(left, ", "))
-		}
-		return nil
-	})
 }

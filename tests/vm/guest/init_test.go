@@ -1,12 +1,16 @@
 package guest
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,7 +46,7 @@ func boot() (code int, err error) {
 		}
 	}
 	// In the order of their dependencies; the disk comes first.
-	for _, module := range []string{"virtio_blk", "overlay", "llc", "stp", "bridge", "veth"} {
+	for _, module := range []string{"virtio_blk", "overlay", "llc", "stp", "bridge", "veth", "failover", "net_failover", "virtio_net"} {
 		if err := load(module); err != nil {
 			return 0, err
 		}
@@ -51,10 +55,16 @@ func boot() (code int, err error) {
 		return 0, err
 	}
 	_ = unix.Sethostname([]byte("vm")) // only for looks
-	if err := raiseLoopback(); err != nil {
+	if err := raise("lo", nil); err != nil {
 		return 0, err
 	}
-	cmd := exec.Command("/bin/guest", "-test.v", "-test.failfast", "-test.timeout=14m", "-test.parallel=16")
+	if err := raise("eth0", net.ParseIP(ownAddress).To4()); err != nil {
+		return 0, err
+	}
+	if err := addSwap(); err != nil {
+		return 0, err
+	}
+	cmd := exec.Command("/bin/guest", "-test.v", "-test.failfast", "-test.timeout=17m", "-test.parallel=32", "-test.run="+wantedTests())
 	cmd.Env = []string{"PATH=/bin", "HOME=/root", inside + "=1"}
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
@@ -155,19 +165,81 @@ func enterDisk() error {
 	return nil
 }
 
-func raiseLoopback() error {
+// raise gives an interface an address, with 24 bits for its network, unless that is nil, and switches it on.
+func raise(name string, address net.IP) error {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open a socket: %w", err)
 	}
 	defer unix.Close(s)
-	lo, err := unix.NewIfreq("lo")
+	device, err := unix.NewIfreq(name)
 	if err != nil {
 		return err
 	}
-	lo.SetUint16(unix.IFF_UP)
-	if err := unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, lo); err != nil {
-		return fmt.Errorf("raise lo: %w", err)
+	if address != nil {
+		for _, step := range []struct {
+			request uint
+			ip      net.IP
+		}{{unix.SIOCSIFADDR, address}, {unix.SIOCSIFNETMASK, net.IP{255, 255, 255, 0}}} {
+			if err := device.SetInet4Addr(step.ip); err != nil {
+				return err
+			}
+			if err := unix.IoctlIfreq(s, step.request, device); err != nil {
+				return fmt.Errorf("give %s an address: %w", name, err)
+			}
+		}
+	}
+	device.SetUint16(unix.IFF_UP)
+	if err := unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, device); err != nil {
+		return fmt.Errorf("raise %s: %w", name, err)
 	}
 	return nil
+}
+
+// swapSize is how much of the disk is for swapping.
+const swapSize = 256 << 20
+
+// addSwap makes a swap file, as mkswap does, and takes it into use.
+func addSwap() error {
+	const path, page = "/swap", 4096
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Fallocate(int(f.Fd()), 0, 0, swapSize); err != nil {
+		return fmt.Errorf("make %s: %w", path, err)
+	}
+	head := make([]byte, page)
+	binary.LittleEndian.PutUint32(head[1024:], 1)               // version
+	binary.LittleEndian.PutUint32(head[1028:], swapSize/page-1) // the last page
+	copy(head[page-10:], "SWAPSPACE2")
+	if _, err := f.WriteAt(head, 0); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	name, err := unix.BytePtrFromString(path)
+	if err != nil {
+		return err
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_SWAPON, uintptr(unsafe.Pointer(name)), 0, 0); errno != 0 {
+		return fmt.Errorf("swap on %s: %w", path, errno)
+	}
+	return nil
+}
+
+// wantedTests is what the host has said with guest.run on the kernel's command line; all tests if it has not.
+func wantedTests() string {
+	line, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return ""
+	}
+	for field := range strings.FieldsSeq(string(line)) {
+		if only, ok := strings.CutPrefix(field, "guest.run="); ok {
+			return only
+		}
+	}
+	return ""
 }

@@ -3,6 +3,7 @@ package guest
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -21,9 +22,11 @@ const (
 	socket    = "/run/containerd.sock"
 	manifests = "/etc/manifests"
 	rootDir   = "/var/lib/kubelet"
-	nodeName  = "vm"
+	// nodeName and ownAddress are what the host's test and QEMU give it.
+	nodeName   = "vm"
+	ownAddress = "10.0.2.15"
 	// patience bounds everything that is waited for: the machine is emulated, and slow.
-	patience = 8 * time.Minute
+	patience = 5 * time.Minute
 	// glance is the pause between two looks at something that has no event.
 	glance = 100 * time.Millisecond
 )
@@ -42,6 +45,8 @@ address = '/run/containerd.sock'
 address = '/run/containerd.sock.ttrpc'
 [plugins.'io.containerd.nri.v1.nri']
 disable = true
+[plugins.'io.containerd.cri.v1.runtime']
+disable_hugetlb_controller = false
 [plugins.'io.containerd.cri.v1.runtime'.cni]
 bin_dirs = ['/bin']
 conf_dir = '/etc/cni'
@@ -61,12 +66,6 @@ const cniConfig = `{
 }
 `
 
-const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
-kind: KubeletConfiguration
-podPidsLimit: 100
-systemReserved: {cpu: 500m, memory: 100Mi}
-`
-
 var (
 	cri    runtimeapi.RuntimeServiceClient
 	images runtimeapi.ImageServiceClient
@@ -84,7 +83,7 @@ func runTests(m *testing.M) int {
 		return true
 	}
 	code := 1
-	if step("files", writeFiles) && step("containerd", startContainerd) && step("images", importImages) && step("bosun", startBosun) {
+	if step("files", writeFiles) && step("containerd", startContainerd) && step("images", importImages) && step("bosun", func() error { return startBosun(lone) }) {
 		code = m.Run()
 	}
 	if code != 0 {
@@ -109,7 +108,6 @@ func writeFiles() error {
 	for path, text := range map[string]string{
 		"/etc/containerd.toml":    containerdConfig,
 		"/etc/cni/10-vm.conflist": cniConfig,
-		"/etc/kubelet.yaml":       kubeletConfig,
 		"/etc/hosts":              "127.0.0.1 localhost\n",
 		"/etc/resolv.conf":        "nameserver 192.0.2.53\n",
 		"/etc/passwd":             "root:x:0:0:root:/root:/bin/none\n",
@@ -130,8 +128,22 @@ func writeFiles() error {
 	return nil
 }
 
-// start starts a program that logs to /var/log. Process 1 is not its parent: whoever ends it waits for it.
-func start(env []string, name string, args ...string) (*exec.Cmd, error) {
+// The cgroups that the node's own programs are in, as systemd would have them.
+const (
+	systemCgroup = "/system" // containerd
+	kubeCgroup   = "/kube"   // bosun
+)
+
+// start starts a program in a cgroup. It logs to /var/log. Process 1 is not its parent: whoever ends it waits for it.
+func start(cgroup string, env []string, name string, args ...string) (*exec.Cmd, error) {
+	if err := os.Mkdir(cgroups+cgroup, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	dir, err := os.Open(cgroups + cgroup)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
 	log, err := os.OpenFile("/var/log/"+name+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
@@ -140,6 +152,7 @@ func start(env []string, name string, args ...string) (*exec.Cmd, error) {
 	cmd := exec.Command("/bin/"+name, args...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
 	return cmd, cmd.Start()
 }
 
@@ -150,7 +163,7 @@ func startContainerd() error {
 		return err
 	}
 	defer conn.Close()
-	if _, err := start([]string{"NOTIFY_SOCKET=/run/notify"}, "containerd", "--config", "/etc/containerd.toml"); err != nil {
+	if _, err := start(systemCgroup, []string{"NOTIFY_SOCKET=/run/notify"}, "containerd", "--config", "/etc/containerd.toml"); err != nil {
 		return err
 	}
 	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
@@ -188,13 +201,34 @@ func importImages() error {
 	return nil
 }
 
-var bosun *exec.Cmd
+// bosun is the agent that runs, and asBefore how it was started.
+var (
+	bosun    *exec.Cmd
+	asBefore agent
+)
 
-func startBosun() (err error) {
-	bosun, err = start(nil, "bosun", "run",
-		"--config=/etc/kubelet.yaml", "--root-dir="+rootDir, "--pod-manifest-path="+manifests,
-		"--container-runtime-endpoint=unix://"+socket, "--fail-swap-on=false", "--healthz-port=0", "--read-only-port=10255",
-		"--hostname-override="+nodeName, "--node-ip=192.0.2.10")
+// An agent is how bosun is started: its configuration, and flags beside those that it always has.
+type agent struct {
+	config string
+	flags  []string
+}
+
+const configFile = "/etc/kubelet.yaml"
+
+// common are the flags that every agent has.
+var common = []string{
+	"--config=" + configFile, "--root-dir=" + rootDir, "--container-runtime-endpoint=unix://" + socket, "--fail-swap-on=false", "--healthz-port=0",
+}
+
+func startBosun(a agent) error {
+	if err := os.WriteFile(configFile, []byte("apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"+a.config), 0o644); err != nil {
+		return err
+	}
+	args := append([]string{"run"}, common...)
+	args = append(args, "--pod-manifest-path="+manifests, "--read-only-port=10255", "--hostname-override="+nodeName, "--node-ip="+ownAddress)
+	var err error
+	bosun, err = start(kubeCgroup, nil, "bosun", append(args, a.flags...)...)
+	asBefore = a
 	return err
 }
 
@@ -208,6 +242,17 @@ func killBosun() error {
 		return fmt.Errorf("bosun ended before it was killed: %w", err)
 	}
 	return nil
+}
+
+// restartBosun ends bosun as systemd does, and starts it in another way.
+func restartBosun(a agent) error {
+	if err := bosun.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	if err := bosun.Wait(); err != nil {
+		return fmt.Errorf("bosun, told to end: %w", err)
+	}
+	return startBosun(a)
 }
 
 // eventually looks until what says nothing is wrong, at most for patience.

@@ -27,11 +27,17 @@ type box struct {
 func newPod(t *testing.T, name, spec string) *box {
 	t.Helper()
 	text := "apiVersion: v1\nkind: Pod\nmetadata: {name: " + name + "}\n" +
-		strings.ReplaceAll(spec, "image: BOX", "image: "+testbed.Testbox)
+		testImage(spec)
 	if err := os.WriteFile(filepath.Join(manifests, name+".yaml"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return &box{t, name}
+}
+
+// testImage puts the image of the tests where a specification says BOX. It is there, and nowhere else.
+func testImage(spec string) string {
+	const there = "imagePullPolicy: IfNotPresent"
+	return strings.NewReplacer("image: BOX\n", "image: "+testbed.Testbox+"\n    "+there+"\n", "image: BOX", there+", image: "+testbed.Testbox).Replace(spec)
 }
 
 // remove takes the manifest away.
@@ -126,11 +132,16 @@ func (b *box) uid() string {
 // output waits until the first attempt of a container has said a word, and returns all it said.
 func (b *box) output(container, word string) string {
 	b.t.Helper()
+	return said(b.t, filepath.Join("/var/log/pods", "default_"+b.name+"-"+nodeName+"_"+b.uid(), container, "0.log"), word)
+}
+
+// said waits until there is a word in a container's log, and returns all that is there.
+func said(t *testing.T, log, word string) string {
+	t.Helper()
 	var text strings.Builder
-	uid := b.uid()
-	eventually(b.t, func() error {
+	eventually(t, func() error {
 		text.Reset()
-		data, err := os.ReadFile(filepath.Join("/var/log/pods", "default_"+b.name+"-"+nodeName+"_"+uid, container, "0.log"))
+		data, err := os.ReadFile(log)
 		if err != nil {
 			return err
 		}
@@ -140,7 +151,7 @@ func (b *box) output(container, word string) string {
 			}
 		}
 		if !strings.Contains(text.String(), word) {
-			return fmt.Errorf("container %s of pod %s has not said %q but:\n%s", container, b.name, word, text.String())
+			return fmt.Errorf("%q is not in %s but:\n%s", word, log, text.String())
 		}
 		return nil
 	})
