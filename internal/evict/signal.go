@@ -108,7 +108,7 @@ type Reading struct {
 
 // Doubt is what the kernel thinks of a shortage of memory. By upstream's measure files that are held in memory and were read
 // more than once are in use; but the kernel gives that memory to whoever needs it (pains, row 16). So memory counts as short
-// only if the kernel agrees: there is too little that it could give away, or programs already wait for it.
+// only if the kernel agrees: there is too little that it could give away, or not much more while programs already wait for it.
 type Doubt struct {
 	// Spare is how many bytes the kernel could give to programs.
 	Spare int64
@@ -117,8 +117,13 @@ type Doubt struct {
 	Stalled float64
 }
 
-// stalledEnough is the share of time, in percent, from which on programs plainly suffer.
-const stalledEnough = 5
+// stalledEnough is the share of time, in percent, from which on programs plainly suffer; and nearlyFull the part of the capacity
+// that may be spare beyond the threshold for that to be the node's concern: a container at its own limit stalls, too, and counts in
+// the pressure of everything above it.
+const (
+	stalledEnough = 5
+	nearlyFull    = 10 // a tenth
+)
 
 // Readings are those of one look.
 type Readings struct {
@@ -135,5 +140,6 @@ func (r Reading) below(least int64) bool {
 	if !r.usable() || r.Available >= least {
 		return false
 	}
-	return r.Doubt == nil || r.Doubt.Spare < least || r.Doubt.Stalled >= stalledEnough
+	d := r.Doubt
+	return d == nil || d.Spare < least || d.Stalled >= stalledEnough && d.Spare < least+r.Capacity/nearlyFull
 }
