@@ -138,6 +138,9 @@ func (s *Set) add(d *pod.Desired, node Node) *running {
 	w.sizes = w.memory.Kept
 	s.order++
 	r := &running{worker: w, uid: uid, order: s.order}
+	if a := w.memory.Kept.Allocated; a != nil && d.Source == pod.FromRuntime {
+		r.remains = remains(d, a)
+	}
 	if d.Pod.Name != "" {
 		r.full = pod.FullNameOf(d.Pod)
 	}

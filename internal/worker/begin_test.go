@@ -4,8 +4,10 @@ import (
 	"log/slog"
 	"reflect"
 	"testing"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
@@ -52,5 +54,29 @@ func TestTakenOver(t *testing.T) {
 				t.Errorf("remembered are %+v, want %+v", got, c.want)
 			}
 		})
+	}
+}
+
+// TestShareOfPodsThatNobodyNames: a pod of which only the ledger tells, because the runtime has not been listed yet, has the share of
+// the node that it was given. Else another pod could be let in beside it.
+func TestShareOfPodsThatNobodyNames(t *testing.T) {
+	given := &v1.Pod{Spec: v1.PodSpec{Containers: []v1.Container{
+		{Name: "app", Resources: v1.ResourceRequirements{Requests: v1.ResourceList{v1.ResourceCPU: resource.MustParse("3")}}},
+		{Name: "side", Resources: v1.ResourceRequirements{Requests: v1.ResourceList{v1.ResourceCPU: resource.MustParse("500m")}}},
+	}}}
+	s := New(Config{
+		Wanted: new(latest.Cell[Wanted]).Get, Node: new(latest.Cell[Node]).Get, Log: slog.New(slog.DiscardHandler),
+		Remembered: map[types.UID]plan.Record{"u": {Namespace: "shop", Name: "web", Kept: plan.Kept{Admitted: time.Now(), Allocated: plan.AllocationOf(given)}}},
+	})
+	fresh := s.begin(Wanted{Ready: true}, Node{})
+	if len(fresh) != 1 {
+		t.Fatalf("%d workers, want one", len(fresh))
+	}
+	sum := resource.Quantity{}
+	for _, c := range fresh[0].share(fresh[0].inbox.read()).Pod.Spec.Containers {
+		sum.Add(c.Resources.Requests[v1.ResourceCPU])
+	}
+	if sum.String() != "3500m" {
+		t.Errorf("it holds %s processors, want 3500m", sum.String())
 	}
 }

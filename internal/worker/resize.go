@@ -2,6 +2,7 @@ package worker
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -81,6 +82,8 @@ func shares(all []resident, but *running) []*pod.Desired {
 // be about to take.
 func (r *running) share(in inputs) *pod.Desired {
 	switch {
+	case r.remains != nil && in.desired.Source == pod.FromRuntime:
+		return r.remains
 	case in.sized == nil && r.let != nil:
 		return r.let
 	case in.sized == nil:
@@ -89,6 +92,18 @@ func (r *running) share(in inputs) *pod.Desired {
 		return plan.Larger(in.sized, r.granted)
 	}
 	return in.sized
+}
+
+// remains is a pod that nobody names, with what the ledger says it was given: of what it is made may not be known, and still it holds
+// its share of the node until it has ended.
+func remains(d *pod.Desired, a *plan.Allocation) *pod.Desired {
+	out, p := *d, *d.Pod
+	p.Spec = v1.PodSpec{}
+	for _, name := range slices.Sorted(maps.Keys(a.Containers)) {
+		p.Spec.Containers = append(p.Spec.Containers, v1.Container{Name: name})
+	}
+	out.Pod = &p
+	return plan.Allocated(&out, a)
 }
 
 // grant remembers what a worker may take at any moment, once it was told; fresh says that it has not been yet.

@@ -120,6 +120,25 @@ func (n *node) end() {
 	}
 }
 
+// TestRoomOfPodsThatNobodyNames holds that a pod which was deleted while the agent was away keeps its room until it has ended.
+func TestRoomOfPodsThatNobodyNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, 1)
+		n.world.Script("slow", simworld.Script{OnTerm: time.Second})
+		n.want("old", 3000, func(p *v1.Pod) { p.Spec.Containers[0].Image = "slow" })
+		n.publish()
+		n.check("alone", "old 3000")
+		n.agent.Crash()
+		delete(n.pods, "old")
+		n.want("new", 2000, nil)
+		n.publish()
+		n.start()
+		time.Sleep(time.Minute)
+		n.check("after it", "new 2000")
+		n.end()
+	})
+}
+
 // TestResizesTakeTurns holds who gets what becomes free: pods that ask for no more at once, then the most important, then the
 // better class, then who has waited longest; and it becomes free when a pod leaves or shrinks, at once (behaviour 223).
 func TestResizesTakeTurns(t *testing.T) {

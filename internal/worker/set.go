@@ -135,6 +135,8 @@ type running struct {
 	again *pod.Desired
 	// verdict is what admission said, judged once.
 	verdict plan.Verdict
+	// remains is what a pod that nobody named when it was begun has of the node; nil if that is not known.
+	remains *pod.Desired
 	// let is the pod as it was when admission let it in.
 	let *pod.Desired
 	// resize is what was last said of the resources that it asks for; granted is what the worker may take without the Set having
