@@ -229,7 +229,8 @@ func TestStatusAfterRestarts(t *testing.T) {
 	n.restart(t)
 	after := b.untilAPI("as before", func(p *v1.Pod) bool {
 		c := statusOf(p, "main")
-		return c != nil && c.State.Waiting != nil && c.State.Waiting.Reason == "CrashLoopBackOff" && c.LastTerminationState.Terminated != nil
+		return c != nil && c.State.Waiting != nil && c.State.Waiting.Reason == "CrashLoopBackOff" &&
+			c.LastTerminationState.Terminated != nil && c.LastTerminationState.Terminated.Message != "" // which is read anew
 	})
 	is, was := statusOf(after, "main"), statusOf(before, "main")
 	same(t, "restart count", is.RestartCount, was.RestartCount)
